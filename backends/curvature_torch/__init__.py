@@ -1,0 +1,38 @@
+"""PyTorch for curvature: its own derivatives and parameter uses, on CPU and CUDA."""
+
+from __future__ import annotations
+
+from array_api_compat import is_torch_array
+
+import curvature as cv
+from curvature.backend import CAPABILITIES
+
+_DERIVED = ("jit",)  # a function runs as it is unless torch.compile is asked for
+
+
+@cv.hookimpl
+def curvature_register_backends() -> list[cv.BackendSpec]:
+    """PyTorch."""
+    return [
+        cv.BackendSpec(
+            "torch",
+            loader="curvature_torch.backend:TorchBackend",
+            requires=("torch",),
+            extra="torch",
+            owns=is_torch_array,
+            capabilities={
+                name: cv.Claim(cv.Support.DERIVED if name in _DERIVED else cv.Support.NATIVE) for name in CAPABILITIES
+            },
+            probe="curvature_torch:why_not",
+        )
+    ]
+
+
+def why_not() -> str | None:
+    """Why an installed PyTorch cannot be used here, or None: its libraries may not suit the machine."""
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return f"importing torch raised {type(error).__name__}: {error}"
+    version = tuple(int(part) for part in torch.__version__.split(".")[:2])
+    return None if version >= (2, 6) else f"torch {torch.__version__} is too old, 2.6 or later is needed"

@@ -1,0 +1,44 @@
+"""Factorisations of symmetric matrices: symmetrised first, failures told apart from results."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+import curvature as cv
+
+
+def symmetrised(a: Tensor) -> Tensor:
+    """(A + Aᵀ)/2."""
+    return (a + a.mT) / 2
+
+
+def cholesky(a: Tensor) -> tuple[Tensor, bool]:
+    """(L, ok)."""
+    factor, info = torch.linalg.cholesky_ex(symmetrised(a))
+    return factor, not bool(info.any()) and bool(torch.isfinite(factor).all())
+
+
+def eigh(a: Tensor) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, ascending, and eigenvectors.
+
+    In float32 LAPACK's divide and conquer sometimes fails on ill-conditioned matrices: float64 does not, so it is
+    tried before giving up.
+    """
+    matrix = symmetrised(a)
+    try:
+        values, vectors = torch.linalg.eigh(matrix)
+    except torch.linalg.LinAlgError as error:
+        if a.dtype is torch.float64 or a.device.type == "mps" or not bool(torch.isfinite(matrix).all()):
+            raise cv.ConvergenceError(f"the eigendecomposition of a {tuple(a.shape)} matrix failed: {error}") from error
+        values, vectors = eigh(matrix.to(torch.float64))
+        values, vectors = values.to(a.dtype), vectors.to(a.dtype)
+    return values, vectors
+
+
+def solve_triangular(a: Tensor, b: Tensor, *, lower: bool, transposed: bool) -> Tensor:
+    """Solve a x = b (aᵀ x = b if ``transposed``)."""
+    matrix, upper = (a.mT, lower) if transposed else (a, not lower)
+    if b.ndim == 1:
+        return torch.linalg.solve_triangular(matrix, b[:, None], upper=upper)[:, 0]
+    return torch.linalg.solve_triangular(matrix, b, upper=upper)

@@ -1,0 +1,25 @@
+"""Derivatives of functions written in the Array API, over any of its namespaces.
+
+Forward mode carries tangents along (``jvp``); reverse mode records the evaluation (``vjp``, ``linearize``). They nest
+to any order. Code to be differentiated takes its functions from ``xp = curvature.namespace(x)``, where x is an array
+that depends on what is differentiated, and does not decide on values in Python.
+
+Choices where there is no derivative: ``maximum(x, 0.0)`` has derivative 0 at 0 (a number takes all at a tie, two
+arrays share equally), ``max`` and ``min`` share equally among the elements that attain them, ``abs`` has 0 at 0,
+``clip`` has 1 at bounds that are numbers.
+"""
+
+from .traced import Traced, lift
+from .transforms import gradient, hvp, jvp, jvp_and_pull, linearize, value_and_gradient, vjp
+
+__all__ = [
+    "Traced",
+    "gradient",
+    "hvp",
+    "jvp",
+    "jvp_and_pull",
+    "lift",
+    "linearize",
+    "value_and_gradient",
+    "vjp",
+]

@@ -1,0 +1,147 @@
+"""The backend: an Array API namespace with what the standard lacks, derivatives, and the structure of a model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .capabilities import Claim
+
+if TYPE_CHECKING:
+    from .rng import Rng
+    from .uses import ParameterUses
+
+Array = Any
+Tree = Any
+Push = Callable[[Tree], Tree]
+Pull = Callable[[Tree], Tree]
+
+
+class Backend(ABC):
+    """One array library on one device.
+
+    A subclass gives the namespace and the members marked abstract; ``ArrayBackend`` gives all of them for any
+    namespace. Functions that are differentiated take one tree of arrays and return a tree of arrays (usually one
+    array). A backend is immutable, compares by (name, device, dtype) and is cheap to create.
+
+    Attributes:
+        name: the name under which it is registered.
+        xp: the Array API namespace (from array_api_compat where the library needs it).
+        device: device on which ``asarray`` puts arrays; None is the library's default.
+        dtype: name of the floating dtype that ``asarray`` gives to floating values ("float64"), or None to keep theirs.
+    """
+
+    name: str
+    xp: Any
+    device: Any
+    dtype: str | None
+    capabilities: Mapping[str, Claim]
+
+    # Arrays -----------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def owns(self, x: object) -> bool:
+        """Whether ``x`` is an array of this library."""
+
+    @abstractmethod
+    def asarray(self, x: Any, dtype: Any = None, device: Any = None) -> Array:
+        """An array of this library from a number, a (nested) list, a NumPy array or an array of its own.
+
+        Args:
+            dtype: a name ("float64") or a dtype of the namespace. Without it floating values take the backend's dtype
+                if it has one and keep theirs otherwise; others keep theirs.
+        """
+
+    @abstractmethod
+    def to_numpy(self, x: Array) -> Any:
+        """A NumPy copy or view of ``x`` (detached, on the host)."""
+
+    @abstractmethod
+    def devices(self) -> list[Any]:
+        """Devices that could be used."""
+
+    @abstractmethod
+    def rng(self, seed: int) -> Rng:
+        """Random numbers that are the same on every backend for one seed."""
+
+    @abstractmethod
+    def cholesky(self, a: Array) -> tuple[Array, bool]:
+        """(L, ok): the lower Cholesky factor of the symmetrised ``a``; ``ok`` False (L meaningless) where it has none."""
+
+    @abstractmethod
+    def eigh(self, a: Array) -> tuple[Array, Array]:
+        """Eigenvalues, ascending, and eigenvectors of the symmetrised ``a``."""
+
+    @abstractmethod
+    def solve_triangular(self, a: Array, b: Array, *, lower: bool = True, transposed: bool = False) -> Array:
+        """Solve a x = b (aᵀ x = b if ``transposed``) for triangular ``a`` (n, n), b (n,) or (n, k)."""
+
+    @abstractmethod
+    def synchronize(self) -> None:
+        """Wait until the device has done what was asked of it."""
+
+    @abstractmethod
+    def memory(self) -> int | None:
+        """Bytes that arrays hold on the device now, or None where the library does not say."""
+
+    # Derivatives ------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def vjp(self, f: Callable[[Tree], Tree], params: Tree) -> tuple[Tree, Pull]:
+        """(f(params), pull) with pull(u) = Jᵀ u, a tree like ``params``. ``pull`` may be called several times."""
+
+    @abstractmethod
+    def jvp(self, f: Callable[[Tree], Tree], params: Tree, tangent: Tree) -> tuple[Tree, Tree]:
+        """(f(params), J tangent)."""
+
+    @abstractmethod
+    def linearize(self, f: Callable[[Tree], Tree], params: Tree) -> tuple[Tree, Push, Pull]:
+        """(f(params), push, pull) with push(v) = J v, pull(u) = Jᵀ u; residuals are kept, no call repeats the forward pass."""
+
+    @abstractmethod
+    def jvp_and_pull(self, f: Callable[[Tree], Tree], params: Tree, tangent: Tree) -> tuple[Tree, Tree, Pull]:
+        """(f(params), J tangent, pull) from one forward pass: what one Gauss-Newton product needs. ``pull`` may be called once."""
+
+    @abstractmethod
+    def value_and_gradient(self, f: Callable[[Tree], Array], params: Tree) -> tuple[Array, Tree]:
+        """(f(params), ∇f(params)) of a scalar function."""
+
+    @abstractmethod
+    def hvp(self, f: Callable[[Tree], Array], params: Tree, tangent: Tree) -> Tree:
+        """∇²f(params) · tangent of a scalar function."""
+
+    @abstractmethod
+    def vmap(self, f: Callable[..., Tree], in_axes: Any = 0) -> Callable[..., Tree]:
+        """``f`` mapped over the leading axis of its arguments (``in_axes``: 0 or None for each argument)."""
+
+    @abstractmethod
+    def jit(self, f: Callable[..., Any]) -> Callable[..., Any]:
+        """``f`` compiled where the library can; otherwise ``f`` itself."""
+
+    # Structure --------------------------------------------------------------------------------------
+
+    @abstractmethod
+    def parameter_uses(self, f: Callable[[Tree, Any], Array], params: Tree, x: Any) -> ParameterUses:
+        """Evaluate f(params, x) and report how each parameter entered."""
+
+    # Identity ---------------------------------------------------------------------------------------
+
+    def _key(self) -> tuple[str, str, str | None]:
+        return (self.name, str(self.device), self.dtype)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Backend) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def __repr__(self) -> str:
+        parts = [repr(self.name)]
+        if self.device is not None:
+            parts.append(f"device={str(self.device)!r}")
+        if self.dtype is not None:
+            parts.append(f"dtype={self.dtype!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+

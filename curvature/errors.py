@@ -1,0 +1,110 @@
+"""Every error and warning of the library: each names the thing, the cause and the remedy."""
+
+from __future__ import annotations
+
+
+class CurvatureError(Exception):
+    """Base of all errors that this library raises on purpose."""
+
+
+# Plugins and names -------------------------------------------------------------------------------
+
+
+class BackendUnavailableError(CurvatureError, ImportError):
+    """A registered backend cannot be used: its framework is missing or has no device."""
+
+
+class UnknownBackendError(CurvatureError, LookupError):
+    """No backend of that name is registered."""
+
+
+class UnknownApproximationError(CurvatureError, LookupError):
+    """No approximation of that name is registered."""
+
+
+class IncompatiblePluginError(CurvatureError, ImportError):
+    """A plugin was written for another version of the plugin interface."""
+
+
+class PluginConflictError(CurvatureError):
+    """Two distributions claim one name."""
+
+
+class PluginLoadError(CurvatureError, ImportError):
+    """A plugin's module raised while it was loaded."""
+
+
+class UnsupportedError(CurvatureError, NotImplementedError):
+    """The thing asked for cannot be had here; the message says why and what to use instead."""
+
+
+# Arrays -------------------------------------------------------------------------------------------
+
+
+class PrecisionError(CurvatureError, ValueError):
+    """The precision asked for is not available."""
+
+
+class MixedBackendError(CurvatureError, TypeError):
+    """Arrays of two libraries or of two devices met in one call."""
+
+
+class ShapeError(CurvatureError, ValueError):
+    """An array or tree has the wrong shape or structure."""
+
+
+class DifferentiationError(CurvatureError, NotImplementedError):
+    """A function has no derivative rule, or none exists."""
+
+
+# Data and models ----------------------------------------------------------------------------------
+
+
+class DataError(CurvatureError, ValueError):
+    """Data that cannot be what was meant: NaN, an empty batch, labels out of range."""
+
+
+class ModelError(CurvatureError, ValueError):
+    """A model that does not do what its place asks: outputs of the wrong shape, coupled examples."""
+
+
+# Linear algebra -----------------------------------------------------------------------------------
+
+
+class NotSymmetricError(CurvatureError, ValueError):
+    """The operation is defined for symmetric operators only."""
+
+
+class NotPositiveDefiniteError(CurvatureError, ValueError):
+    """The operation needs a positive (semi)definite operator and this one is not."""
+
+
+class SingularMatrixError(NotPositiveDefiniteError):
+    """The operator is singular to working precision; the message names a damping that would do."""
+
+
+class ConvergenceError(CurvatureError, ArithmeticError):
+    """An iteration did not reach its tolerance."""
+
+
+# Warnings -----------------------------------------------------------------------------------------
+
+
+class CurvatureWarning(UserWarning):
+    """Base of all warnings of this library."""
+
+
+class PluginWarning(CurvatureWarning):
+    """A third-party plugin failed to load and is left out."""
+
+
+class DensifiedWarning(CurvatureWarning):
+    """An operation lost the structure of its operands and built a dense matrix."""
+
+
+class UnusedParameterWarning(CurvatureWarning):
+    """Some parameters do not enter the model: their rows of any curvature matrix are zero."""
+
+
+class FallbackWarning(CurvatureWarning):
+    """A parameter enters the model in a way that has no structured path; a general one is used."""

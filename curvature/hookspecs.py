@@ -1,0 +1,59 @@
+"""What a plugin may answer: the hooks of the library, all called with keywords.
+
+A plugin is an object (most often a module) with functions marked ``@curvature.hookimpl``, found through an entry
+point of the group ``curvature``. Importing it must import no array framework: what is heavy is named by a loader
+("module:attribute") and imported when it is used. An implementation takes those of the arguments that it needs.
+
+``api`` is the version (major, minor) of this interface. Within one major version hooks, arguments and optional
+fields are added and nothing is taken away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+if TYPE_CHECKING:
+    from .registry.specs import ApproximationSpec, BackendSpec
+
+PROJECT = "curvature"
+"""Name of the entry-point group and of the pluggy project."""
+
+hookspec = pluggy.HookspecMarker(PROJECT)
+hookimpl = pluggy.HookimplMarker(PROJECT)
+
+
+@hookspec
+def curvature_register_backends(api: tuple[int, int]) -> Iterable[BackendSpec]:  # type: ignore[empty-body]
+    """The array libraries that this plugin adds."""
+
+
+@hookspec
+def curvature_register_approximations(api: tuple[int, int]) -> Iterable[ApproximationSpec]:  # type: ignore[empty-body]
+    """The approximations that this plugin adds."""
+
+
+@hookspec(firstresult=True)
+def curvature_adapt_model(model: Any) -> Any:
+    """A ``curvature.Model`` for a model of some framework, or None if this plugin does not know it.
+
+    Called with whatever the user gave, so an implementation must recognise its own without importing its framework
+    (``"torch" in sys.modules`` is the usual first question).
+    """
+
+
+@hookspec
+def curvature_conformance_scenarios(api: tuple[int, int]) -> Iterable[Any]:  # type: ignore[empty-body]
+    """Scenarios that the conformance suite runs besides its own."""
+
+
+@hookspec
+def curvature_conformance_expectations(subject: str) -> Iterable[Any]:  # type: ignore[empty-body]
+    """Declared gaps, with reasons, of the backend or approximation called ``subject``."""
+
+
+@hookspec
+def curvature_training_step(event: Any) -> None:
+    """Called after every step of ``curvature.fit``: progress, logging, early stop."""

@@ -1,0 +1,165 @@
+"""The likelihood protocol: p(y | outputs), and everything that curvature needs of it."""
+
+from __future__ import annotations
+
+import warnings
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import array_api_compat
+
+from ..autodiff import Traced
+from ..backend import namespace
+from ..errors import DataError, FallbackWarning, NotPositiveDefiniteError, UnsupportedError
+
+if TYPE_CHECKING:
+    from ..backend import Rng
+
+Array = Any
+
+
+class Likelihood(ABC):
+    """p(y | f) with outputs f of shape (N, C); examples are independent. The loss of an example is -log p.
+
+    Only ``log_prob`` must be given. The rest is derived: the score and the Hessian by automatic differentiation, a
+    factor from a product and a product from a factor, the Fisher information from the Hessian where that does not depend
+    on y (``canonical``) and from samples otherwise, with a warning. Closed forms are faster.
+
+    Attributes:
+        canonical: f is the natural parameter of an exponential family: the Hessian of -log p in f does not depend on y
+            and is the Fisher information, so the GGN is the Fisher (Martens 2020).
+        flattens: outputs with further axes (N, d_1, …) are C = d_1 · … independent outputs.
+    """
+
+    canonical: bool = False
+    flattens: bool = True
+
+    @abstractmethod
+    def log_prob(self, outputs: Array, y: Array) -> Array:
+        """log p(y | f), shape (N,), normalised. Written with the Array API: it may be traced."""
+
+    def sample(self, rng: Rng, outputs: Array) -> Array:
+        """One draw of y for every example."""
+        raise UnsupportedError(
+            f"{type(self).__name__} has no sample(rng, outputs), which a Monte Carlo Fisher needs; write it, or use cv.Fisher"
+        )
+
+    def check(self, outputs: Array, y: Array) -> Array:
+        """``y`` in the form that ``log_prob`` takes, after checking it against ``outputs`` (N, C).
+
+        Raises:
+            DataError: naming the first example that cannot be.
+        """
+        return y
+
+    def score(self, outputs: Array, y: Array) -> Array:
+        """∂ log p(y | f) / ∂f, shape (N, C)."""
+        from ..registry import backend_of
+
+        def total(f: Array) -> Array:
+            return namespace(f).sum(self.log_prob(f, y))
+
+        return backend_of(outputs).value_and_gradient(total, outputs)[1]
+
+    def hessian_product(self, outputs: Array, y: Array, v: Array) -> Array:
+        """H_n v_n with H_n = -∂² log p / ∂f² (C × C), shape (N, C)."""
+        from ..registry import backend_of
+
+        def loss(f: Array) -> Array:
+            return -namespace(f).sum(self.log_prob(f, y))
+
+        return backend_of(outputs).hvp(loss, outputs, v)
+
+    def hessian_factor(self, outputs: Array, y: Array) -> Array:
+        """S (N, C, R) with S_n S_nᵀ = H_n, which must be positive semidefinite (a loss that is convex in the outputs).
+
+        Raises:
+            NotPositiveDefiniteError: naming the first example whose H_n is not.
+        """
+        if self.canonical:
+            return self.fisher_factor(outputs)
+        return symmetric_root(outputs, lambda v: self.hessian_product(outputs, y, v), "the Hessian of the loss in the outputs")
+
+    def fisher_product(self, outputs: Array, v: Array) -> Array:
+        """F_n v_n with F_n = E_y[score scoreᵀ] (C × C), shape (N, C)."""
+        if type(self).fisher_factor is not Likelihood.fisher_factor:
+            factor = self.fisher_factor(outputs)
+            xp = namespace(outputs)
+            inner = xp.matrix_transpose(factor) @ v[:, :, None]
+            return (factor @ inner)[:, :, 0]
+        if self.canonical:
+            # The Hessian does not depend on y: any y serves.
+            return self.hessian_product(outputs, namespace(outputs).zeros_like(outputs), v)
+        matrix = self._sampled_fisher(outputs)
+        return (matrix @ v[:, :, None])[:, :, 0]
+
+    def fisher_factor(self, outputs: Array) -> Array:
+        """S (N, C, R) with S_n S_nᵀ = F_n."""
+        return symmetric_root(outputs, lambda v: self.fisher_product(outputs, v), "the Fisher information of the outputs")
+
+    def _sampled_fisher(self, outputs: Array, samples: int = 1000) -> Array:
+        """E_y[score scoreᵀ], (N, C, C), estimated from draws of y with a fixed seed; says so."""
+        from ..registry import backend_of
+
+        warnings.warn(
+            f"{type(self).__name__} gives neither fisher_factor nor fisher_product and is not canonical: its Fisher "
+            f"information is estimated from {samples} draws for each example (relative error about {samples**-0.5:.0%})",
+            FallbackWarning,
+            stacklevel=4,
+        )
+        xp, rng = namespace(outputs), backend_of(outputs).rng(0)
+        total = xp.zeros((*outputs.shape, outputs.shape[1]), dtype=outputs.dtype, device=device_of(outputs))
+        for _ in range(samples):
+            score = self.score(outputs, self.sample(rng, outputs))
+            total = total + score[:, :, None] * score[:, None, :]
+        return total * (1.0 / samples)
+
+
+def symmetric_root(outputs: Array, product: Any, what: str) -> Array:
+    """S (N, C, C) with S Sᵀ = M for the matrices M_n (C × C) given by their products, through eigendecompositions."""
+    xp = namespace(outputs)
+    n, c = outputs.shape
+    columns = []
+    for j in range(c):
+        unit = xp.astype(xp.arange(c, device=device_of(outputs)) == j, outputs.dtype)
+        columns.append(product(xp.broadcast_to(unit[None, :], (n, c))))
+    matrices = xp.stack(columns, axis=-1)
+    values, vectors = xp.linalg.eigh((matrices + xp.matrix_transpose(matrices)) / 2)
+    lowest, largest = xp.min(values, axis=-1), xp.max(xp.abs(values), axis=-1)
+    indefinite = lowest < -1e3 * float(xp.finfo(values.dtype).eps) * largest
+    if bool(xp.any(indefinite)):
+        example = int(xp.argmax(xp.astype(indefinite, outputs.dtype)))
+        raise NotPositiveDefiniteError(
+            f"{what} is not positive semidefinite for example {example} (eigenvalue {float(lowest[example]):.3g}), so it has "
+            f"no real factor; use cv.Fisher, which always has one, or cv.Hessian"
+        )
+    roots = xp.sqrt(xp.where(values > 0, values, xp.zeros_like(values)))
+    return vectors * roots[:, None, :]
+
+
+def device_of(x: Array) -> Any:
+    """The device of an array, traced or not."""
+    return x.device if isinstance(x, Traced) else array_api_compat.device(x)
+
+
+def as_outputs(outputs: Array, y: Array, name: str) -> Array:
+    """``y`` (N,) or of the outputs' trailing shape as floating (N, C).
+
+    Raises:
+        DataError: if its size is another, or it is not finite.
+    """
+    xp = namespace(y)
+    n, c = int(outputs.shape[0]), int(outputs.shape[1])
+    if y.ndim == 0 or y.shape[0] != n or y.size != n * c:
+        raise DataError(f"{name}: targets of shape {tuple(y.shape)} do not fit outputs of shape ({n}, {c})")
+    y = xp.reshape(y, (n, c))
+    if y.dtype != outputs.dtype:
+        y = xp.astype(y, outputs.dtype)
+    return y
+
+
+def first_offender(bad: Array) -> int:
+    """Position of the first example with a True in ``bad`` (N, …)."""
+    xp = namespace(bad)
+    flags = xp.any(xp.reshape(bad, (bad.shape[0], -1)), axis=1)
+    return int(xp.argmax(xp.astype(flags, xp.int64)))

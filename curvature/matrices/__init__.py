@@ -1,0 +1,18 @@
+"""Curvature matrices of a problem, as matrix-free operators."""
+
+from .base import CurvatureMatrix
+from .fisher import GGN, EmpiricalFisher, Fisher, MonteCarloFisher
+from .gauss_newton import GaussNewtonMatrix
+from .hessian import Hessian
+from .jacobian import Jacobian
+
+__all__ = [
+    "GGN",
+    "CurvatureMatrix",
+    "EmpiricalFisher",
+    "Fisher",
+    "GaussNewtonMatrix",
+    "Hessian",
+    "Jacobian",
+    "MonteCarloFisher",
+]

@@ -1,0 +1,119 @@
+"""The one form of all Fisher-type matrices: E_n[J_nᵀ S_n S_nᵀ J_n]."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..operators import MatrixFree, Operator
+from ..problem import Batch, Evaluation
+from ..trees import tree_map
+from .base import CurvatureMatrix
+
+Array = Any
+Tree = Any
+
+
+class GaussNewtonMatrix(CurvatureMatrix):
+    """Σ_n w_n J_nᵀ S_n S_nᵀ J_n, positive semidefinite. Subclasses differ in the output factor S alone.
+
+    An approximation written against this class covers GGN, Fisher, Monte Carlo Fisher and empirical Fisher.
+    Source: Martens (2020), "New insights and perspectives on the natural gradient method".
+    """
+
+    @abstractmethod
+    def factor(self, outputs: Array, y: Array, batch: Batch) -> Array:
+        """S (N, C, R) at given outputs (N, C)."""
+
+    @abstractmethod
+    def output_product(self, outputs: Array, y: Array, batch: Batch, v: Array) -> Array:
+        """S Sᵀ v for v (N, C)."""
+
+    def output_factor(self, evaluation: Evaluation) -> Array:
+        """S (N, C, R) of a batch, scaled so that averages over examples give the problem's matrix."""
+        factor = self.factor(evaluation.outputs, evaluation.y, evaluation.batch)
+        scale = self.problem.scale
+        return factor if scale == 1.0 else factor * scale**0.5
+
+    def average(self, statistic: Callable[[Evaluation], Tree]) -> Tree:
+        """Average over the data of a statistic (a tree of arrays) that is itself an average over a batch."""
+        total: Tree = None
+        for evaluation, share in self.problem.evaluations():
+            values = statistic(evaluation)
+            if share != 1.0:
+                values = tree_map(lambda a, share=share: a * share, values)
+            total = values if total is None else tree_map(lambda a, b: a + b, total, values)
+        return total
+
+    def layer_average(self, statistic: Callable[[Any], Tree]) -> dict[str, Tree]:
+        """``{layer.name: average of statistic(layer values)}``: what most approximations estimate."""
+
+        def of_batch(evaluation: Evaluation) -> dict[str, Tree]:
+            values = evaluation.layers(self.output_factor(evaluation))
+            return {value.layer.name: statistic(value) for value in values}
+
+        return self.average(of_batch)  # type: ignore[no-any-return]
+
+    # Products -----------------------------------------------------------------------------------------
+
+    def _weighted(self, batch: Batch, v: Array) -> Array:
+        weights = batch.weights
+        if weights is None:
+            return v * (1.0 / batch.size)
+        return v * (weights * (1.0 / self.problem.weight(batch)))[:, None]
+
+    def _batch_products(self, batch: Batch, tangents: list[Tree]) -> list[Tree]:
+        problem, backend = self.problem, self.backend
+
+        def outputs_of(params: Tree) -> Array:
+            return problem.outputs(params, batch)
+
+        if len(tangents) == 1:
+            outputs, pushed, pull = backend.jvp_and_pull(outputs_of, problem.params, tangents[0])
+            y = problem.targets(outputs, batch)
+            return [pull(self._weighted(batch, self.output_product(outputs, y, batch, pushed)))]
+        outputs, push, pull = backend.linearize(outputs_of, problem.params)
+        y = problem.targets(outputs, batch)
+        return [pull(self._weighted(batch, self.output_product(outputs, y, batch, push(t)))) for t in tangents]
+
+    def quadratic_forms(self, vectors: Sequence[Tree]) -> Array:
+        """The matrix Vᵀ F V (k, k) for k params trees, by one forward derivative each: no backward pass."""
+        xp, problem = self.xp, self.problem
+        total: Any = None
+        for batch in problem.batches():
+            pushed = []
+            for vector in vectors:
+                outputs, tangent = self.backend.jvp(lambda p, b=batch: problem.outputs(p, b), problem.params, vector)
+                pushed.append(tangent)
+            y = problem.targets(outputs, batch)
+            images = [self._weighted(batch, self.output_product(outputs, y, batch, t)) for t in pushed]
+            rows = [xp.stack([xp.sum(left * right) for right in images]) for left in pushed]
+            form = xp.stack(rows) * problem._share(batch)
+            total = form if total is None else total + form
+        return total
+
+    def linearised(self) -> Operator:
+        problem = self.problem
+        maps = []
+        for batch in problem.batches():
+            outputs, push, pull = self.backend.linearize(lambda p, b=batch: problem.outputs(p, b), problem.params)
+            maps.append((batch, problem._share(batch), outputs, problem.targets(outputs, batch), push, pull))
+        xp, space = self.xp, problem.space
+
+        def column(v: Array) -> Array:
+            tangent, total = space.unravel(xp, v), None
+            for batch, share, outputs, y, push, pull in maps:
+                image = self._weighted(batch, self.output_product(outputs, y, batch, push(tangent)))
+                product = space.ravel(xp, pull(image * share))
+                total = product if total is None else total + product
+            return total
+
+        return MatrixFree(
+            lambda v: xp.stack([column(v[:, j]) for j in range(v.shape[1])], axis=1),
+            self.shape[0],
+            dtype=self.dtype,
+            backend=self.backend,
+            space=space,
+            tolerance=self.tolerance,
+        )

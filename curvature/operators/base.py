@@ -1,0 +1,291 @@
+"""The operator interface: every operator has every operation, exact where its structure allows it."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import optree
+
+from ..errors import (
+    DensifiedWarning,
+    MixedBackendError,
+    NotPositiveDefiniteError,
+    NotSymmetricError,
+    ShapeError,
+    UnsupportedError,
+)
+from ..trees import ParameterSpace
+
+if TYPE_CHECKING:
+    from ..backend import Backend, Rng
+    from .dense import Dense
+
+Array = Any
+Tree = Any
+
+DENSE_LIMIT = 20_000
+"""Largest number of rows for which an operation may build a dense matrix behind the caller's back (3.2 GB in float64)."""
+
+
+class Operator(ABC):
+    """A real linear operator of shape (m, n), usually P × P and symmetric.
+
+    A subclass gives ``_matmat`` and, where its structure allows, the kernels below it; the rest follows. Vectors may
+    be flat (n,), matrices (n, K), or trees of parameters where the operator knows its ``space``; a result has the form
+    of the argument. Operators are immutable.
+
+    Attributes:
+        backend: where its arrays live.
+        space: the parameters that its rows stand for, or None.
+        symmetric: whether it equals its transpose.
+        structure: name of the structure ("dense", "diagonal", …).
+    """
+
+    structure: ClassVar[str]
+    backend: Backend
+    space: ParameterSpace | None
+    symmetric: bool = True
+
+    # What a subclass must give ------------------------------------------------------------------------
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """(rows, columns)."""
+
+    @property
+    @abstractmethod
+    def dtype(self) -> Any:
+        """Floating dtype of its entries."""
+
+    @abstractmethod
+    def _matmat(self, v: Array) -> Array:
+        """Product with a matrix (n, K)."""
+
+    @abstractmethod
+    def map_arrays(self, function: Callable[[Array], Array], backend: Backend) -> Operator:
+        """The same operator with ``function`` applied to each of its arrays, on ``backend``."""
+
+    # What a subclass may give -------------------------------------------------------------------------
+
+    def _transpose(self) -> Operator:
+        return self._densified("transpose")._transpose()
+
+    def _solve(self, v: Array, damping: Any) -> Array:
+        return self._densified("solve")._solve(v, damping)
+
+    def inverse(self, damping: Any = 0.0) -> Operator:
+        """(A + damping·I)⁻¹ as an operator, of the same structure where that is closed."""
+        return self._densified("inverse").inverse(damping)
+
+    def power(self, p: float, damping: Any = 0.0) -> Operator:
+        """(A + damping·I)^p, the symmetric matrix power.
+
+        Raises:
+            NotSymmetricError: for an operator that is not symmetric.
+            NotPositiveDefiniteError: if p is not a whole number and an eigenvalue is negative.
+        """
+        return self._densified("power").power(p, damping)
+
+    def logdet(self, damping: Any = 0.0) -> Array:
+        """log det(A + damping·I), a 0-d array, of a positive definite operator."""
+        return self._densified("logdet").logdet(damping)
+
+    def trace(self) -> Array:
+        """Sum of the diagonal, a 0-d array."""
+        return self.xp.sum(self.diagonal())
+
+    def diagonal(self) -> Array:
+        """The diagonal (P,)."""
+        return self._densified("diagonal").diagonal()
+
+    def norm(self, order: str | int = "fro") -> Array:
+        """Frobenius norm ("fro") or spectral norm (2), a 0-d array."""
+        return self._densified("norm").norm(order)
+
+    def eigh(self, k: int | None = None) -> tuple[Array, Array]:
+        """Eigenvalues (k,) and orthonormal eigenvectors (P, k) of a symmetric operator.
+
+        All of them, ascending, or with ``k`` the k largest in magnitude, largest first.
+        """
+        return self._densified("eigh").eigh(k)
+
+    def to_dense(self) -> Array:
+        """The matrix as an array (m, n)."""
+        n = self.shape[1]
+        return self._matmat(self._identity(n))
+
+    def block(self, name: str) -> Operator:
+        """The diagonal block of the parameter called ``name``."""
+        return self._densified("block").block(name)
+
+    def scaled(self, factor: Any) -> Operator:
+        """factor · A."""
+        return self._densified("multiplication by a number").scaled(factor)
+
+    # What every operator has --------------------------------------------------------------------------
+
+    @property
+    def xp(self) -> Any:
+        """The Array API namespace of its arrays."""
+        return self.backend.xp
+
+    @property
+    def T(self) -> Operator:
+        """The transpose."""
+        return self if self.symmetric else self._transpose()
+
+    def solve(self, v: Any, damping: Any = 0.0) -> Any:
+        """(A + damping·I)⁻¹ v, for v a vector (P,), a matrix (P, K) or a params tree.
+
+        Raises:
+            SingularMatrixError: naming a damping that would do.
+        """
+        self._require_square("solve")
+        check_damping(damping)
+        return self._on(v, lambda matrix: self._solve(matrix, damping), rows=self.shape[0])
+
+    def sample(self, rng: Rng, n: int, *, inverse: bool = True, damping: Any = 0.0) -> Array:
+        """``n`` draws (n, P) from N(0, (A + damping·I)⁻¹), or with ``inverse=False`` from N(0, A + damping·I)."""
+        self._require_symmetric("sample")
+        root = self.power(-0.5 if inverse else 0.5, damping)
+        noise = rng.normal((self.shape[0], n), dtype=self.dtype)
+        return self.xp.matrix_transpose(root._matmat(noise))
+
+    def to(self, backend: str | Backend, *, device: Any = None, dtype: str | None = None) -> Operator:
+        """The same operator on another backend (copied through the host)."""
+        from ..registry import backend as find_backend
+
+        target = find_backend(backend, device=device, dtype=dtype) if isinstance(backend, str) else backend
+        source = self.backend
+        return self.map_arrays(lambda array: target.asarray(source.to_numpy(array), dtype=dtype, device=device), target)
+
+    def __matmul__(self, other: Any) -> Any:
+        if isinstance(other, Operator):
+            from .algebra import compose
+
+            if self.shape[1] != other.shape[0]:
+                raise ShapeError(f"cannot multiply operators of shapes {self.shape} and {other.shape}")
+            return compose(self, other)
+        return self._on(other, self._matmat, rows=self.shape[1])
+
+    def __add__(self, other: Any) -> Operator:
+        if not isinstance(other, Operator):
+            return NotImplemented
+        from .algebra import add
+
+        if self.shape != other.shape:
+            raise ShapeError(f"cannot add operators of shapes {self.shape} and {other.shape}")
+        return add(self, other)
+
+    def __mul__(self, factor: Any) -> Operator:
+        if isinstance(factor, Operator):
+            raise TypeError("the product of two operators is written A @ B; * takes a number")
+        if getattr(factor, "shape", ()) != ():
+            raise ShapeError(f"* takes a number, got an array of shape {tuple(factor.shape)}; products are written A @ v")
+        return self.scaled(factor)
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Operator:
+        return self.scaled(-1.0)
+
+    def __sub__(self, other: Any) -> Operator:
+        if not isinstance(other, Operator):
+            return NotImplemented
+        return self + other.scaled(-1.0)
+
+    def __truediv__(self, divisor: Any) -> Operator:
+        return self.scaled(1.0 / divisor)
+
+    # ``numpy_array * operator`` must come to ``__rmul__`` rather than broadcast over the array.
+    __array_ufunc__ = None
+
+    def __repr__(self) -> str:
+        rows, columns = self.shape
+        return f"{type(self).__name__}({rows} × {columns}, {self.dtype}, {self.backend.name})"
+
+    # For subclasses -----------------------------------------------------------------------------------
+
+    def _on(self, v: Any, kernel: Callable[[Array], Array], rows: int) -> Any:
+        """Apply a kernel for matrices (rows, K) to a vector, a matrix or a params tree."""
+        xp = self.xp
+        if hasattr(v, "shape") and hasattr(v, "dtype"):
+            leaf_shape = self.space.shapes[0] if self.space is not None and len(self.space.shapes) == 1 else None
+            bare_leaf = leaf_shape == tuple(v.shape) and optree.tree_structure(v) == self.space.treespec  # type: ignore[union-attr]
+            if not bare_leaf or len(v.shape) == 1:
+                if v.ndim not in (1, 2) or v.shape[0] != rows:
+                    raise ShapeError(
+                        f"a {type(self).__name__} of shape {self.shape} cannot be applied to an array of shape "
+                        f"{tuple(v.shape)}: pass ({rows},), ({rows}, K) or a tree of parameters"
+                    )
+                self._check_owned(v)
+                return kernel(v) if v.ndim == 2 else kernel(xp.expand_dims(v, axis=1))[:, 0]
+        if self.space is None:
+            raise ShapeError(f"this {type(self).__name__} does not know any parameters; pass a vector ({rows},)")
+        flat = self.space.ravel(xp, v, what="the vector")
+        self._check_owned(flat)
+        return self.space.unravel(xp, kernel(xp.expand_dims(flat, axis=1))[:, 0])
+
+    def _check_owned(self, v: Array) -> None:
+        if not self.backend.owns(v) and not hasattr(v, "__array_namespace__"):
+            raise MixedBackendError(
+                f"an operator on {self.backend.name!r} met a {type(v).__module__}.{type(v).__name__}; "
+                f"convert it with backend.asarray, or move the operator with .to(...)"
+            )
+
+    def _identity(self, n: int) -> Array:
+        return self.xp.eye(n, dtype=self.dtype, device=self._device)
+
+    @property
+    def _device(self) -> Any:
+        return self.backend.device
+
+    def _densified(self, operation: str) -> Dense:
+        from .dense import Dense
+
+        rows, columns = self.shape
+        if max(rows, columns) > DENSE_LIMIT:
+            raise UnsupportedError(
+                f"{operation} of a {type(self).__name__} of shape {self.shape} would build a dense matrix of "
+                f"{rows * columns * 8 / 1e9:.0f} GB; approximate it first, e.g. curvature.approximate(A, 'kfac')"
+            )
+        warnings.warn(
+            f"{operation} of a {type(self).__name__} builds a dense {rows} × {columns} matrix",
+            DensifiedWarning,
+            stacklevel=3,
+        )
+        return Dense(self.to_dense(), backend=self.backend, space=self.space, symmetric=self.symmetric)
+
+    def _require_square(self, operation: str) -> None:
+        if self.shape[0] != self.shape[1]:
+            raise ShapeError(f"{operation} needs a square operator, this one has shape {self.shape}")
+
+    def _require_symmetric(self, operation: str) -> None:
+        self._require_square(operation)
+        if not self.symmetric:
+            raise NotSymmetricError(f"{operation} is defined for symmetric operators; take (A + A.T) / 2 if that is meant")
+
+
+def check_damping(damping: Any) -> None:
+    """Refuse a damping that is no finite number ≥ 0 (arrays, which may be traced, pass)."""
+    if isinstance(damping, (int, float)) and not (math.isfinite(damping) and damping >= 0):
+        raise ValueError(f"damping must be a finite number ≥ 0, got {damping}")
+
+
+def require_nonnegative(smallest: float, largest: float, what: str) -> None:
+    """Raise unless ``smallest`` is ≥ 0 up to rounding relative to ``largest``."""
+    if smallest < -1e-6 * abs(largest):
+        raise NotPositiveDefiniteError(
+            f"{what} needs a positive operator; its smallest eigenvalue is {smallest:.3g}; a damping above {-smallest:.3g} would do"
+        )
+
+
+def check_rank(k: int | None, n: int) -> None:
+    """Refuse a number of eigenpairs outside 1 … n."""
+    if k is not None and not 1 <= k <= n:
+        raise ValueError(f"k must lie in 1 … {n}, got {k}")

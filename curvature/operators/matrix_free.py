@@ -1,0 +1,83 @@
+"""An operator known only by its products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..errors import UnsupportedError
+from ..trees import ParameterSpace
+from .base import Operator
+from .conjugate_gradient import conjugate_gradient
+
+if TYPE_CHECKING:
+    from ..backend import Backend
+
+Array = Any
+
+
+class MatrixFree(Operator):
+    """A symmetric operator given by V ↦ A V.
+
+    ``solve`` runs conjugate gradients to a relative residual of ``tolerance``; other operations build the dense matrix
+    and say so with a ``DensifiedWarning``.
+
+    Args:
+        matmat: product with a matrix (P, K).
+        size: P.
+        dtype: dtype of the products.
+        tolerance: relative residual at which ``solve`` stops; by default 1e-10 in float64 and 1e-5 in float32.
+    """
+
+    structure: ClassVar[str] = "matrix-free"
+
+    def __init__(
+        self,
+        matmat: Callable[[Array], Array],
+        size: int,
+        *,
+        dtype: Any,
+        backend: Backend,
+        space: ParameterSpace | None = None,
+        tolerance: float | None = None,
+    ) -> None:
+        self._product = matmat
+        self._size = size
+        self._dtype = dtype
+        self.backend = backend
+        self.space = space
+        self.tolerance = tolerance
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return (self._size, self._size)
+
+    @property
+    def dtype(self) -> Any:
+        return self._dtype
+
+    def _matmat(self, v: Array) -> Array:
+        return self._product(v)
+
+    def map_arrays(self, function: Callable[[Array], Array], backend: Backend) -> Operator:
+        raise UnsupportedError(
+            "a matrix-free operator holds no arrays that could be moved; move what it is made of (problem, model), or "
+            "its dense form: curvature.operators.Dense(A.to_dense()).to(...)"
+        )
+
+    def _solve(self, v: Array, damping: Any) -> Array:
+        columns = [
+            conjugate_gradient(self.xp, self._matmat, v[:, j : j + 1], damping=damping, tolerance=self.tolerance)
+            for j in range(v.shape[1])
+        ]
+        return columns[0] if len(columns) == 1 else self.xp.concat(columns, axis=1)
+
+    def scaled(self, factor: Any) -> Operator:
+        return MatrixFree(
+            lambda v: self._matmat(v) * factor,
+            self.shape[0],
+            dtype=self.dtype,
+            backend=self.backend,
+            space=self.space,
+            tolerance=self.tolerance,
+        )

@@ -1,0 +1,84 @@
+"""Functions of eigenvalues that all structured operators share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..errors import NotPositiveDefiniteError, SingularMatrixError
+
+Array = Any
+
+
+def singular_threshold(xp: Any, largest: float, size: int, dtype: Any) -> float:
+    """Eigenvalues below n · eps · λ_max cannot be told from zero."""
+    return float(xp.finfo(dtype).eps) * size * abs(largest)
+
+
+def powered(xp: Any, eigenvalues: Array, p: float, damping: Any) -> Array:
+    """(λ + damping)^p for the eigenvalues of a symmetric operator.
+
+    Rounding leaves zero eigenvalues of a semidefinite operator slightly negative; those within n · eps · λ_max of zero
+    count as zero for a positive power.
+
+    Raises:
+        SingularMatrixError: if p < 0 and an eigenvalue is zero to rounding; names a damping that would do.
+        NotPositiveDefiniteError: if p is not whole and an eigenvalue is negative.
+    """
+    shifted = eigenvalues + damping
+    if eigenvalues.size == 0:
+        return shifted
+    largest = float(xp.max(xp.abs(shifted)))
+    tiny = singular_threshold(xp, largest, max(1, int(shifted.size)), eigenvalues.dtype)
+    if p < 0:
+        smallest = float(xp.min(xp.abs(shifted)))
+        if smallest <= tiny:
+            raise SingularMatrixError(
+                f"the operator is singular to working precision (smallest |eigenvalue| {smallest:.3g}, largest "
+                f"{largest:.3g}); a damping of {max(1e3 * tiny, 1e-30):.1g} or more would do"
+            )
+    if p == -1:
+        return 1.0 / shifted
+    if float(p).is_integer():
+        return shifted ** int(p) if p >= 0 else (1.0 / shifted) ** int(-p)
+    lowest = float(xp.min(shifted))
+    if lowest < -tiny:
+        raise NotPositiveDefiniteError(
+            f"the power {p} needs a positive operator; its smallest eigenvalue is {lowest:.3g}; a damping above "
+            f"{-lowest:.3g} more would do"
+        )
+    clipped = xp.where(shifted > 0, shifted, xp.zeros_like(shifted))
+    return clipped ** float(p)
+
+
+def log_determinant(xp: Any, eigenvalues: Array, damping: Any) -> Array:
+    """Σ log(λ + damping).
+
+    Raises:
+        SingularMatrixError, NotPositiveDefiniteError: where an eigenvalue is not positive.
+    """
+    shifted = eigenvalues + damping
+    require_positive(xp, shifted, "logdet")
+    return xp.sum(xp.log(shifted))
+
+
+def require_positive(xp: Any, shifted: Array, what: str) -> None:
+    """Raise unless all of the (damped) eigenvalues are positive to working precision."""
+    if shifted.size == 0:
+        return
+    smallest, largest = float(xp.min(shifted)), float(xp.max(xp.abs(shifted)))
+    tiny = singular_threshold(xp, largest, int(shifted.size), shifted.dtype)
+    if smallest < -tiny:
+        raise NotPositiveDefiniteError(
+            f"{what} needs a positive definite operator; the smallest eigenvalue is {smallest:.3g}; a damping above "
+            f"{-smallest:.3g} more would do"
+        )
+    if smallest <= tiny:
+        raise SingularMatrixError(
+            f"{what} of an operator that is singular to working precision (smallest eigenvalue {smallest:.3g}, largest "
+            f"{largest:.3g}); a damping of {max(1e3 * tiny, 1e-30):.1g} or more would do"
+        )
+
+
+def largest_in_magnitude(xp: Any, eigenvalues: Array, k: int) -> Array:
+    """Positions of the k eigenvalues that are largest in magnitude, largest first."""
+    return xp.argsort(xp.abs(eigenvalues), descending=True)[:k]

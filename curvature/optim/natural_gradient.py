@@ -1,0 +1,288 @@
+"""Natural-gradient descent with any approximation of the Fisher information."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..approximation import as_method, build, gather
+from ..errors import DataError
+from ..matrices import GGN, EmpiricalFisher, Fisher, GaussNewtonMatrix, MonteCarloFisher
+from ..operators import Operator
+from ..problem import Problem
+from .damping import Constant, Damping
+from .step_size import Backtracking, QuadraticModel, StepSize, check_step_size, minimise_quadratic
+from .vectors import add, combine, dot, scale
+
+Tree = Any
+
+FISHERS = ("exact", "monte-carlo", "empirical", "ggn")
+
+
+@dataclass(frozen=True)
+class State:
+    """What an optimiser carries from step to step.
+
+    Attributes:
+        problem: model, likelihood and reduction (its parameters and data are those of the start).
+        step: steps taken.
+        damping: λ.
+        statistics: moving average of the approximation's statistics.
+        updates: how many times they were gathered.
+        operator: the approximation built from them last, and the damping that its ``solve`` is to add.
+        velocity: the previous update δ.
+    """
+
+    problem: Problem
+    step: int
+    damping: float
+    statistics: Tree = None
+    updates: int = 0
+    operator: Operator | None = None
+    remaining: float = 0.0
+    velocity: Tree = None
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """What happened in one step.
+
+    Attributes:
+        loss: objective (with l2) before the step, on the step's data.
+        gradient_norm: Euclidean norm of its gradient.
+        damping: λ that was used.
+        learning_rate, momentum: α and μ.
+        predicted: change of the quadratic model, NaN where it was not needed.
+        ratio: reduction ratio ρ, NaN where it was not computed.
+        accepted: whether the parameters moved.
+    """
+
+    loss: float
+    gradient_norm: float
+    damping: float
+    learning_rate: float
+    momentum: float
+    predicted: float
+    ratio: float
+    accepted: bool
+
+
+class NaturalGradient:
+    """θ ← θ + δ, δ = -α (F̂ + (λ + l2) I)⁻¹ ∇h + μ δ_prev, h = L + (l2/2) ‖θ‖².
+
+    Args:
+        approximation: name, class or instance of the approximation F̂.
+        fisher: which matrix is approximated: "exact", "monte-carlo", "empirical", "ggn", or a function problem -> matrix.
+        damping: λ, a number, ``Constant`` or ``LevenbergMarquardt``.
+        learning_rate: α, a number, ``QuadraticModel()`` (α and μ from the exact quadratic model) or ``Backtracking()``.
+        momentum: μ where the learning rate is a number.
+        trust_region: upper bound of ½ δᵀFδ, which approximates the Kullback-Leibler divergence of a step; None for none.
+        l2: weight of (1/2) ‖θ‖² in the objective.
+        decay: ε of the moving average of the statistics, min(1 - 1/k, decay) at their k-th update; 0 keeps the last only.
+        statistics_every, refresh_every: steps between updates of the statistics, and of the operator built from them.
+        seed: seed of the Monte Carlo Fisher's draws.
+
+    Sources: Amari (1998); Martens and Grosse (2015).
+    """
+
+    def __init__(
+        self,
+        approximation: Any = "kfac",
+        *,
+        fisher: str | Callable[[Problem], GaussNewtonMatrix] = "exact",
+        damping: float | Damping = 1e-3,
+        learning_rate: StepSize = 1.0,
+        momentum: float = 0.0,
+        trust_region: float | None = None,
+        l2: float = 0.0,
+        decay: float = 0.95,
+        statistics_every: int = 1,
+        refresh_every: int = 1,
+        seed: int = 0,
+    ) -> None:
+        self.method = as_method(approximation)
+        if not (callable(fisher) or fisher in FISHERS):
+            raise DataError(f"fisher is one of {', '.join(FISHERS)} or a function of a problem, got {fisher!r}")
+        check_step_size(learning_rate)
+        for name, value in (("statistics_every", statistics_every), ("refresh_every", refresh_every)):
+            if not (isinstance(value, int) and value >= 1):
+                raise DataError(f"{name} is a positive integer, got {value!r}")
+        for name, number, below in (("momentum", momentum, 1.0), ("decay", decay, 1.0), ("l2", l2, math.inf)):
+            if not 0 <= number < below:
+                raise DataError(f"{name} lies in [0, {below:g}), got {number}")
+        if trust_region is not None and not trust_region > 0:
+            raise DataError(f"trust_region is a positive bound or None, got {trust_region}")
+        self.fisher = fisher
+        self.damping: Damping = Constant(float(damping)) if isinstance(damping, (int, float)) else damping
+        self.learning_rate = learning_rate
+        self.momentum = momentum
+        self.trust_region = trust_region
+        self.l2 = l2
+        self.decay = decay
+        self.statistics_every = statistics_every
+        self.refresh_every = refresh_every
+        self.seed = seed
+
+    def init(self, problem: Problem) -> State:
+        """The state at the start, for the model and likelihood of ``problem``."""
+        return State(problem=problem, step=0, damping=float(self.damping.initial))
+
+    def step(self, params: Tree, state: State, data: Any = None) -> tuple[Tree, State, StepInfo]:
+        """One update on ``data`` (a batch, or several; by default the problem's own).
+
+        Returns:
+            (params, state, info).
+
+        Raises:
+            DataError: if the objective or its gradient is not finite; ``params`` are as they were.
+        """
+        problem = state.problem.at(params, data, keep=True)
+        loss, gradient = problem.loss_and_gradient()
+        objective = float(loss) + 0.5 * self.l2 * dot(params, params)
+        if self.l2:
+            gradient = combine(1.0, gradient, self.l2, params)
+        squared_norm = dot(gradient, gradient)
+        if not (math.isfinite(objective) and math.isfinite(squared_norm)):
+            raise DataError(
+                f"step {state.step}: the objective is {objective}, its gradient's norm {squared_norm**0.5}; lower the learning "
+                f"rate or raise the damping"
+            )
+        matrix = self._matrix(problem, state.step)
+        state = self._with_statistics(state, matrix)
+        state = self._with_operator(state, problem)
+        assert state.operator is not None
+        direction = scale(-1.0, state.operator.solve(gradient, damping=state.remaining))
+        move = self._choose(problem, matrix, state, params, direction, gradient, objective)
+        moved = add(params, move.update)
+        ratio, damping, accepted = math.nan, state.damping, move.accepted
+        if self.damping.interval and (state.step + 1) % self.damping.interval == 0:
+            after = self._objective(problem, moved)
+            ratio = (after - objective) / move.predicted if move.predicted < 0 else -math.inf
+            accepted = accepted and math.isfinite(after)
+            damping = self.damping.update(damping, ratio if accepted else -math.inf)
+        info = StepInfo(
+            loss=objective,
+            gradient_norm=squared_norm**0.5,
+            damping=state.damping,
+            learning_rate=move.learning_rate,
+            momentum=move.momentum,
+            predicted=move.predicted,
+            ratio=ratio,
+            accepted=accepted,
+        )
+        velocity = move.update if accepted else None
+        following = replace(state, step=state.step + 1, damping=damping, velocity=velocity)
+        return (moved if accepted else params), following, info
+
+    # Parts of a step ----------------------------------------------------------------------------------
+
+    def _matrix(self, problem: Problem, step: int) -> GaussNewtonMatrix:
+        if callable(self.fisher):
+            return self.fisher(problem)
+        if self.fisher == "monte-carlo":
+            return MonteCarloFisher(problem, seed=(self.seed, step))
+        return {"exact": Fisher, "empirical": EmpiricalFisher, "ggn": GGN}[self.fisher](problem)
+
+    def _with_statistics(self, state: State, matrix: GaussNewtonMatrix) -> State:
+        if state.statistics is not None and state.step % self.statistics_every:
+            return state
+        latest, count = gather(matrix, self.method), state.updates + 1
+        share = min(1.0 - 1.0 / count, self.decay)
+        if state.statistics is not None and share > 0:
+            latest = self.method.merge([state.statistics, latest], [share, 1.0 - share])
+        return replace(state, statistics=latest, updates=count)
+
+    def _with_operator(self, state: State, problem: Problem) -> State:
+        if state.operator is not None and state.step % self.refresh_every:
+            return state
+        method, remaining = self.method.damped(state.damping + self.l2)
+        return replace(state, operator=build(method, state.statistics, problem.structure), remaining=remaining)
+
+    def _objective(self, problem: Problem, params: Tree) -> float:
+        return float(problem.at(params).loss()) + 0.5 * self.l2 * dot(params, params)
+
+    def _choose(
+        self,
+        problem: Problem,
+        matrix: GaussNewtonMatrix,
+        state: State,
+        params: Tree,
+        direction: Tree,
+        gradient: Tree,
+        objective: float,
+    ) -> _Move:
+        """The update along ``direction``, and what the quadratic model predicts of it."""
+        if isinstance(self.learning_rate, Backtracking):
+            return self._backtrack(problem, params, direction, gradient, objective, self.learning_rate)
+        rule = self.learning_rate
+        directions = [direction]
+        carries = rule.momentum if isinstance(rule, QuadraticModel) else self.momentum > 0
+        if carries and state.velocity is not None:
+            directions.append(state.velocity)
+        slopes = [dot(gradient, d) for d in directions]
+        needed = isinstance(rule, QuadraticModel) or self.trust_region is not None or self.damping.interval
+        fisher = self._quadratic_forms(problem, matrix, directions) if needed else None
+        shift = state.damping + self.l2
+        gram = None
+        if fisher is not None:
+            gram = [
+                [fisher[i][j] + shift * dot(directions[i], directions[j]) for j in range(len(directions))]
+                for i in range(len(directions))
+            ]
+        if isinstance(rule, QuadraticModel):
+            assert gram is not None
+            coefficients = minimise_quadratic(gram, slopes)
+        else:
+            coefficients = [float(rule), self.momentum][: len(directions)]
+        if self.trust_region is not None and fisher is not None:
+            divergence = 0.5 * _form(fisher, coefficients)
+            if divergence > self.trust_region:
+                shrink = math.sqrt(self.trust_region / divergence)
+                coefficients = [c * shrink for c in coefficients]
+        predicted = math.nan
+        if gram is not None:
+            predicted = sum(c * s for c, s in zip(coefficients, slopes, strict=True)) + 0.5 * _form(gram, coefficients)
+        update = scale(coefficients[0], directions[0])
+        if len(directions) == 2:
+            update = combine(1.0, update, coefficients[1], directions[1])
+        return _Move(update, coefficients[0], coefficients[1] if len(coefficients) == 2 else 0.0, predicted, True)
+
+    def _quadratic_forms(
+        self, problem: Problem, matrix: GaussNewtonMatrix, directions: list[Tree]
+    ) -> list[list[float]]:
+        """Dᵀ F D with the exact matrix, also where the approximation was estimated from draws or scores."""
+        exact = GGN(problem) if self.fisher == "ggn" else matrix if callable(self.fisher) else Fisher(problem)
+        form = problem.backend.to_numpy(exact.quadratic_forms(directions))
+        return [[float(entry) for entry in row] for row in form]
+
+    def _backtrack(
+        self, problem: Problem, params: Tree, direction: Tree, gradient: Tree, objective: float, rule: Backtracking
+    ) -> _Move:
+        slope = dot(gradient, direction)
+        rate = rule.initial
+        # At the optimum the decrease is below what rounding of the objective shows.
+        slack = 4 * float(problem.xp.finfo(problem.model.dtype).eps) * abs(objective)
+        for _ in range(rule.halvings + 1):
+            update = scale(rate, direction)
+            after = self._objective(problem, add(params, update))
+            if math.isfinite(after) and after <= objective + rule.slope * rate * slope + slack:
+                return _Move(update, rate, 0.0, rate * slope * (1 - 0.5 * rate), True)
+            rate *= 0.5
+        return _Move(scale(0.0, direction), 0.0, 0.0, 0.0, False)
+
+
+@dataclass(frozen=True)
+class _Move:
+    update: Tree
+    learning_rate: float
+    momentum: float
+    predicted: float
+    accepted: bool
+
+
+def _form(matrix: list[list[float]], c: list[float]) -> float:
+    return sum(c[i] * matrix[i][j] * c[j] for i in range(len(c)) for j in range(len(c)))
+
+

@@ -1,0 +1,139 @@
+"""Batches of data, and the checks that they must pass."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..backend import Backend
+from ..errors import DataError, MixedBackendError
+from ..trees import leaves
+
+Array = Any
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Some examples.
+
+    Attributes:
+        x: inputs, an array or a tree of arrays with examples on the first axis, or None.
+        y: targets, examples on the first axis.
+        weights: (N,) weight of each example (0 masks it), or None for 1 each.
+        index: position among the batches.
+    """
+
+    x: Any
+    y: Array
+    weights: Array | None = None
+    index: int = 0
+
+    @property
+    def size(self) -> int:
+        """N, the number of examples."""
+        return int(self.y.shape[0])
+
+
+def as_batch(data: Any, index: int, backend: Backend) -> Batch:
+    """A checked batch from ``(x, y)``, ``(x, y, weights)`` or a ``Batch``.
+
+    Raises:
+        DataError: empty, of the wrong shape, NaN or infinite (naming the example).
+        MixedBackendError: arrays of another library or device than the parameters'.
+    """
+    if isinstance(data, Batch):
+        batch = Batch(data.x, data.y, data.weights, index)
+    elif isinstance(data, (tuple, list)) and len(data) in (2, 3):
+        batch = Batch(*data, **({"index": index} if len(data) == 3 else {"weights": None, "index": index}))
+    else:
+        found = f"a {type(data).__name__}" + (f" of length {len(data)}" if hasattr(data, "__len__") else "")
+        raise DataError(f"batch {index}: a batch is (x, y) or (x, y, weights), got {found}")
+    arrays = [("y", batch.y)] + [("x", leaf) for leaf in leaves(batch.x)]
+    if batch.weights is not None:
+        arrays.append(("weights", batch.weights))
+    for name, array in arrays:
+        _check_owned(name, array, index, backend)
+    if batch.y.ndim == 0:
+        raise DataError(f"batch {index}: y has no axis of examples; pass shape (N,) or (N, …)")
+    n = batch.size
+    if n == 0:
+        raise DataError(f"batch {index} is empty: y has shape {tuple(batch.y.shape)}")
+    for name, array in arrays:
+        if array.ndim == 0 or array.shape[0] != n:
+            raise DataError(f"batch {index}: {name} has shape {tuple(array.shape)}, y has {n} examples")
+        check_finite(name, array, index, backend)
+    if batch.weights is not None:
+        _check_weights(batch.weights, n, index, backend)
+    return batch
+
+
+def _check_owned(name: str, array: Any, index: int, backend: Backend) -> None:
+    if not backend.owns(array):
+        kind = type(array)
+        raise MixedBackendError(
+            f"batch {index}: {name} is a {kind.__module__}.{kind.__qualname__}, the parameters live on {backend.name!r}; "
+            f"convert it: backend.asarray({name})"
+        )
+
+
+def check_finite(name: str, array: Array, index: int, backend: Backend) -> None:
+    """Refuse NaN and infinities, naming the first example that has one."""
+    xp = backend.xp
+    if not xp.isdtype(array.dtype, "real floating") or array.size == 0:
+        return
+    # The sum is finite if all are (overflow apart): one cheap pass for good data.
+    if bool(xp.isfinite(xp.sum(array))):
+        return
+    bad = ~xp.isfinite(array)
+    if bool(xp.any(bad)):
+        flags = xp.any(xp.reshape(bad, (array.shape[0], -1)), axis=1)
+        example = int(xp.argmax(xp.astype(flags, xp.int64)))
+        count = int(xp.sum(xp.astype(flags, xp.int64)))
+        raise DataError(f"batch {index}: {name} of example {example} is NaN or infinite ({count} such examples)")
+
+
+def _check_weights(weights: Array, n: int, index: int, backend: Backend) -> None:
+    xp = backend.xp
+    if tuple(weights.shape) != (n,):
+        raise DataError(f"batch {index}: weights have shape {tuple(weights.shape)}, expected ({n},)")
+    if not xp.isdtype(weights.dtype, "real floating"):
+        raise DataError(f"batch {index}: weights have dtype {weights.dtype}; pass floating weights (0.0 masks an example)")
+    if bool(xp.any(weights < 0)):
+        example = int(xp.argmax(xp.astype(weights < 0, xp.int64)))
+        raise DataError(f"batch {index}: the weight of example {example} is negative ({float(weights[example])})")
+
+
+class Data:
+    """One batch, or a re-iterable of batches: an object whose ``iter()`` starts afresh each time.
+
+    A tuple or a ``Batch`` is one batch; anything else that can be iterated over is many.
+    """
+
+    def __init__(self, source: Any, backend: Backend) -> None:
+        self.backend = backend
+        self.single: Batch | None = None
+        self.source: Iterable[Any] | None = None
+        if isinstance(source, (tuple, Batch)):
+            self.single = as_batch(source, 0, backend)
+        elif isinstance(source, Iterator):
+            raise DataError(
+                "the data is a one-shot iterator, and curvature needs several passes; pass a list of batches or an object "
+                "whose __iter__ starts afresh (a DataLoader does)"
+            )
+        elif isinstance(source, Iterable):
+            self.source = source
+        else:
+            raise DataError(f"data is a batch (x, y) or an iterable of batches, got a {type(source).__name__}")
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self.single is not None:
+            yield self.single
+            return
+        assert self.source is not None
+        empty = True
+        for index, item in enumerate(self.source):
+            empty = False
+            yield as_batch(item, index, self.backend)
+        if empty:
+            raise DataError("the data holds no batches")

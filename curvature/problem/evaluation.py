@@ -1,0 +1,108 @@
+"""One forward pass of a batch: its loss, gradient and what enters and leaves every layer."""
+
+from __future__ import annotations
+
+import warnings
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ..errors import FallbackWarning, ShapeError
+from .general import example_gradients
+from .layer_values import LayerValues
+from .structure import Layers, find_layers, signature
+
+if TYPE_CHECKING:
+    from .batch import Batch
+    from .problem import Problem
+
+Array = Any
+Tree = Any
+
+
+class Evaluation:
+    """f(x_n, θ) for the examples of a batch, with everything kept that a backward pass needs.
+
+    Attributes:
+        problem, batch: what was evaluated.
+        outputs: (N, C).
+        y: the targets as the likelihood takes them.
+    """
+
+    def __init__(self, problem: Problem, batch: Batch) -> None:
+        self.problem = problem
+        self.batch = batch
+        self._uses = problem.backend.parameter_uses(
+            lambda params, x: problem._as_matrix(problem.model(params, x), batch), problem.params, batch.x
+        )
+        self.outputs = self._uses.outputs
+        self.y = problem.targets(self.outputs, batch)
+
+    @property
+    def weights(self) -> Array | None:
+        """Weights of the examples with sum 1, (N,), or None for 1/N each."""
+        if self.batch.weights is None:
+            return None
+        return self.batch.weights * (1.0 / self.problem.weight(self.batch))
+
+    def loss(self) -> Array:
+        """Mean loss of the batch."""
+        return self.problem.mean_loss_of(self.outputs, self.batch, self.y)
+
+    @cached_property
+    def _score(self) -> Array:
+        return self.problem.likelihood.score(self.outputs, self.y)
+
+    def gradient(self) -> Tree:
+        """Gradient of the mean loss of the batch, by one backward pass."""
+        weights = self.weights
+        share = -1.0 / self.batch.size if weights is None else -weights[:, None]
+        return self._uses.pull(self._score * share)
+
+    def pull(self, cotangent: Array) -> Tree:
+        """Jᵀ cotangent for a cotangent (N, C)."""
+        return self._uses.pull(cotangent)
+
+    @cached_property
+    def structure(self) -> Layers:
+        """The layers, proven once for each model."""
+        known = self.problem.model.known_structures
+        key = signature(self._uses, self.batch.size)
+        if key not in known:
+            known[key] = find_layers(self.problem, self.batch, self._uses)
+            self.problem.warn_unused(known[key].unused)
+        return known[key]
+
+    def layers(self, factor: Array) -> list[LayerValues]:
+        """For every layer its inputs and the output cotangents of the columns of ``factor``.
+
+        Args:
+            factor: S (N, C, R), one output cotangent for each example and column.
+
+        Parameters of ``general`` layers come with the gradients of each example instead; that is slow for many
+        examples, and said with a ``FallbackWarning``.
+        """
+        xp = self.problem.xp
+        n, c = (int(d) for d in self.outputs.shape)
+        if factor.ndim != 3 or tuple(factor.shape[:2]) != (n, c):
+            raise ShapeError(f"an output factor has shape (N, C, R) = ({n}, {c}, R), got {tuple(factor.shape)}")
+        structure = self.structure
+        if any(layer.kind != "general" for layer in structure.layers):
+            cotangents = self._uses.cotangents(xp.permute_dims(factor, (2, 0, 1)))
+        general = [layer for layer in structure.layers if layer.kind == "general"]
+        used = [layer for layer in general if layer.weight not in structure.unused]
+        if used and self.batch.x is not None:
+            reasons = "; ".join(f"{layer.weight!r}: {layer.reason}" for layer in used)
+            warnings.warn(f"gradients of each example are taken one by one for {reasons}", FallbackWarning, stacklevel=3)
+        gradients = example_gradients(self, [layer.weight for layer in used], factor) if used else {}
+        for name in structure.unused:
+            size = self.problem.space.sizes[self.problem.space.index(name)]
+            gradients[name] = xp.zeros((n, size, factor.shape[2]), dtype=factor.dtype, device=self.problem.backend.device)
+        values = []
+        for layer in structure.layers:
+            if layer.kind == "general":
+                values.append(LayerValues(layer, (), (), gradients[layer.weight], self.weights, xp))
+            else:
+                uses = [self._uses.uses[i] for i in layer.uses]
+                inputs = tuple(use.inputs for use in uses) if layer.kind == "affine" else ()
+                values.append(LayerValues(layer, inputs, tuple(cotangents[i] for i in layer.uses), None, self.weights, xp))
+        return values

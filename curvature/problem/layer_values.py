@@ -1,0 +1,171 @@
+"""What enters and leaves a layer in one batch."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from .structure import Layer
+
+Array = Any
+
+
+class LayerValues:
+    """Inputs and output cotangents of one layer; a layer that is used several times has more shared positions.
+
+    The gradient of example n and column r is Σ_t g_ntr a_ntᵀ. Averages over examples are those of the problem's weights.
+
+    Attributes:
+        layer: names, kind and layout.
+    """
+
+    def __init__(
+        self,
+        layer: Layer,
+        inputs: tuple[Array, ...],
+        cotangents: tuple[Array, ...],
+        gradients: Array | None,
+        weights: Array | None,
+        xp: Any,
+    ) -> None:
+        self.layer = layer
+        self._inputs = inputs
+        self._cotangents = cotangents
+        self._gradients = gradients
+        self._weights = weights
+        self._xp = xp
+
+    # Arrays -------------------------------------------------------------------------------------------
+
+    @cached_property
+    def inputs(self) -> Array:
+        """a, (N, T, d_in), T the shared positions (1 for an ordinary dense layer). ``affine`` layers only."""
+        xp = self._xp
+        flat = [xp.reshape(a, (a.shape[0], -1, a.shape[-1])) for a in self._inputs]
+        return flat[0] if len(flat) == 1 else xp.concat(flat, axis=1)
+
+    @cached_property
+    def _column_first(self) -> Array:
+        """g as backends give it: (R, N, T, d_out)."""
+        xp = self._xp
+        flat = [xp.reshape(g, (g.shape[0], g.shape[1], -1, g.shape[-1])) for g in self._cotangents]
+        return flat[0] if len(flat) == 1 else xp.concat(flat, axis=2)
+
+    @property
+    def cotangents(self) -> Array:
+        """g, (N, T, d_out, R). ``affine`` and ``shift`` layers only."""
+        return self._xp.permute_dims(self._column_first, (1, 2, 3, 0))
+
+    def gradients(self, examples: slice = slice(None)) -> Array:
+        """Gradients of each of the examples in the layout of the layer's block, (N, size, R): N · size · R numbers."""
+        xp = self._xp
+        if self._gradients is not None:
+            return self._gradients[examples, ...]
+        g = self._column_first[:, examples, ...]
+        if self.layer.kind == "shift":
+            return xp.permute_dims(xp.sum(g, axis=2), (1, 2, 0))
+        a = self.inputs[examples, ...]
+        if self.layer.bias is not None:
+            a = xp.concat([a, xp.ones_like(a[:, :, :1])], axis=2)
+        first, second = (g, a[None, ...]) if self.layer.transposed else (a[None, ...], g)
+        outer = xp.matrix_transpose(first) @ second
+        return xp.permute_dims(xp.reshape(outer, (g.shape[0], g.shape[1], -1)), (1, 2, 0))
+
+    # Averages over examples ---------------------------------------------------------------------------
+
+    def average(self, x: Array) -> Array:
+        """Σ_n w_n x_n over the first axis of x (N, …)."""
+        xp = self._xp
+        if self._weights is None:
+            return xp.mean(x, axis=0)
+        return xp.tensordot(self._weights, x, axes=([0], [0]))
+
+    def gram(self, x: Array) -> Array:
+        """Σ_n w_n Σ_t x_nt x_ntᵀ of x (N, T, d), shape (d, d)."""
+        return self._weighted_gram(x, self._weights)
+
+    def _weighted_gram(self, x: Array, weights: Array | None) -> Array:
+        xp, n, d = self._xp, x.shape[0], x.shape[-1]
+        flat = xp.reshape(x, (-1, d))
+        if weights is None:
+            return (xp.matrix_transpose(flat) @ flat) * (1.0 / n)
+        weighted = xp.reshape(x * xp.reshape(weights, (-1,) + (1,) * (x.ndim - 1)), (-1, d))
+        return xp.matrix_transpose(weighted) @ flat
+
+    @cached_property
+    def input_gram(self) -> Array:
+        """A = Σ_n w_n Σ_t ā ā ᵀ, with ā = (a, 1) where the layer has a bias: (d_in [+ 1], d_in [+ 1])."""
+        xp, a = self._xp, self.inputs
+        gram = self._weighted_gram(a, self._weights)
+        if self.layer.bias is None:
+            return gram
+        # Bordering spares a copy of the inputs with a column of ones.
+        positions = float(a.shape[1])
+        total = self.average(xp.sum(a, axis=1))
+        corner = xp.ones_like(total[:1]) * positions
+        top = xp.concat([gram, total[:, None]], axis=1)
+        return xp.concat([top, xp.concat([total, corner])[None, :]], axis=0)
+
+    @cached_property
+    def output_gram(self) -> Array:
+        """G = Σ_n w_n Σ_t Σ_r g gᵀ, (d_out, d_out)."""
+        g, xp = self._column_first, self._xp
+        r, n, t, d = (int(s) for s in g.shape)
+        flat = xp.reshape(g, (-1, d))
+        if self._weights is None:
+            return (xp.matrix_transpose(flat) @ flat) * (1.0 / n)
+        weighted = xp.reshape(g * xp.reshape(self._weights, (1, n, 1, 1)), (-1, d))
+        return xp.matrix_transpose(weighted) @ flat
+
+    def squared_gradient(self) -> Array:
+        """Σ_n w_n Σ_r (gradient of example n, column r)², entry by entry, in the layout of the block: (size,).
+
+        Without materialising the gradients where each example has one position: Σ_n w_n a_n² (Σ_r g_nr²)ᵀ. With shared
+        positions the square of a sum over them is needed: a column at a time, in chunks of examples.
+        """
+        xp = self._xp
+        if self._gradients is not None:
+            return self.average(xp.sum(self._gradients**2, axis=2))
+        g = self._column_first
+        if self.layer.kind == "shift":
+            return self.average(xp.sum(xp.sum(g, axis=2) ** 2, axis=0))
+        if g.shape[2] == 1:
+            return self._squared_without_sharing(g[:, :, 0, :])
+        return self._squared_with_sharing(g)
+
+    def _squared_without_sharing(self, g: Array) -> Array:
+        xp, a = self._xp, self.inputs[:, 0, :]
+        g_squared = g[0, ...] * g[0, ...] if g.shape[0] == 1 else xp.sum(g * g, axis=0)
+        # The weights go to the narrower of the two factors of each product; 1/N to the result.
+        share = 1.0 / a.shape[0]
+        if self._weights is not None:
+            g_squared, share = g_squared * self._weights[:, None], 1.0
+        a_squared = a * a
+        left, right = (g_squared, a_squared) if self.layer.transposed else (a_squared, g_squared)
+        joined = (xp.matrix_transpose(left) @ right) * share
+        if self.layer.bias is not None:
+            shift = xp.sum(g_squared, axis=0) * share
+            border = shift[:, None] if self.layer.transposed else shift[None, :]
+            joined = xp.concat([joined, border], axis=1 if self.layer.transposed else 0)
+        return xp.reshape(joined, (-1,))
+
+    def _squared_with_sharing(self, g: Array) -> Array:
+        xp, a = self._xp, self.inputs
+        if self.layer.bias is not None:
+            a = xp.concat([a, xp.ones_like(a[:, :, :1])], axis=2)
+        n, size = int(a.shape[0]), int(a.shape[2] * g.shape[3])
+        # At most about 2^24 numbers at a time.
+        chunk = max(1, min(n, 2**24 // max(1, size)))
+        total: Any = 0.0
+        for start in range(0, n, chunk):
+            part = slice(start, start + chunk)
+            summed: Any = 0.0
+            for r in range(int(g.shape[0])):
+                left, right = (g[r, part, ...], a[part, ...]) if self.layer.transposed else (a[part, ...], g[r, part, ...])
+                gradients = xp.reshape(xp.matrix_transpose(left) @ right, (-1, size))
+                summed = summed + gradients * gradients
+            if self._weights is None:
+                total = total + xp.sum(summed, axis=0) * (1.0 / n)
+            else:
+                total = total + xp.tensordot(self._weights[part], summed, axes=([0], [0]))
+        return total

@@ -1,0 +1,257 @@
+"""A problem: a model, a likelihood and data, hence one number, the loss."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any, Literal
+
+from ..backend import Backend
+from ..errors import DataError, ModelError, UnusedParameterWarning
+from ..likelihoods import Likelihood
+from ..trees import ParameterSpace
+from .batch import Batch, Data
+from .evaluation import Evaluation
+from .model import Model, as_model
+from .structure import Layers, Structure
+
+Array = Any
+Tree = Any
+
+
+class Problem:
+    """L(θ) = Σ_n w_n ℓ_n / Σ_n w_n (``reduction="mean"``) or Σ_n w_n ℓ_n (``"sum"``), ℓ_n = -log p(y_n | f(x_n, θ)).
+
+    Every curvature matrix of a problem is that of this very number.
+
+    Args:
+        model: a ``Model``, ``(apply, params)``, or an object that a plugin adapts.
+        likelihood: p(y | outputs).
+        data: a batch ``(x, y)`` or ``(x, y, weights)``, or a re-iterable of batches (list, DataLoader, …). ``x`` is None for
+            a model without inputs.
+        reduction: "mean" or "sum".
+
+    Raises:
+        DataError: data that cannot be (empty, NaN, labels out of range): which example.
+        ModelError: outputs of a shape that does not fit.
+        MixedBackendError: data of another library than the parameters'.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        likelihood: Likelihood,
+        data: Any,
+        *,
+        reduction: Literal["mean", "sum"] = "mean",
+    ) -> None:
+        if reduction not in ("mean", "sum"):
+            raise DataError(f"reduction is 'mean' or 'sum', got {reduction!r}")
+        if isinstance(likelihood, type):
+            raise DataError(f"pass an instance of the likelihood: {likelihood.__name__}()")
+        self.model: Model = as_model(model)
+        self.likelihood = likelihood
+        self.reduction = reduction
+        self.data = Data(data, self.model.backend)
+        self._total_weight: float | None = None
+        self._kept: Evaluation | None = None
+        self._keeps = False
+
+    # Parts --------------------------------------------------------------------------------------------
+
+    @property
+    def params(self) -> Tree:
+        """The parameters at which everything is taken."""
+        return self.model.params
+
+    @property
+    def backend(self) -> Backend:
+        """The backend of the parameters."""
+        return self.model.backend
+
+    @property
+    def space(self) -> ParameterSpace:
+        """Names and shapes of the parameters."""
+        return self.model.space
+
+    @property
+    def xp(self) -> Any:
+        """The Array API namespace of the parameters."""
+        return self.backend.xp
+
+    def at(self, params: Tree = None, data: Any = None, *, keep: bool = False) -> Problem:
+        """The same problem at other parameters or on other data.
+
+        Args:
+            keep: keep the forward pass of a single batch, so that loss, gradient and statistics share it. It holds the
+                memory of a backward pass for as long as the new problem lives.
+        """
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.model = self.model if params is None else self.model.with_params(params)
+        if data is not None:
+            other.data = Data(data, self.backend)
+            other._total_weight = None
+        other._kept, other._keeps = None, keep
+        return other
+
+    def batches(self) -> Iterator[Batch]:
+        """The batches, checked."""
+        return iter(self.data)
+
+    def weight(self, batch: Batch) -> float:
+        """Σ w_n of a batch: N without weights."""
+        return float(batch.size) if batch.weights is None else float(self.xp.sum(batch.weights))
+
+    @property
+    def total_weight(self) -> float:
+        """Σ w_n of all the data (one pass over it, once)."""
+        if self._total_weight is None:
+            total = sum(self.weight(batch) for batch in self.batches())
+            if not total > 0:
+                raise DataError("the weights of all examples are zero")
+            self._total_weight = total
+        return self._total_weight
+
+    @property
+    def scale(self) -> float:
+        """What the average over examples is multiplied by: 1 for a mean, Σ w_n for a sum."""
+        return 1.0 if self.reduction == "mean" else self.total_weight
+
+    # Outputs ------------------------------------------------------------------------------------------
+
+    def outputs(self, params: Tree, batch: Batch) -> Array:
+        """f(θ) as (N, C), differentiable in ``params``."""
+        outputs = self.model(params, batch.x)
+        return self._as_matrix(outputs, batch)
+
+    def _as_matrix(self, outputs: Array, batch: Batch) -> Array:
+        from ..backend import namespace
+
+        if not hasattr(outputs, "shape"):
+            raise ModelError(f"the model returned a {type(outputs).__name__}; it must return one array")
+        xp, n = namespace(outputs), batch.size
+        if batch.x is None:
+            flat = xp.reshape(outputs, (1, -1))
+            return xp.broadcast_to(flat, (n, flat.shape[1]))
+        if outputs.ndim == 0 or outputs.shape[0] != n:
+            raise ModelError(
+                f"the model returned outputs of shape {tuple(outputs.shape)} for {n} examples; examples lie on the first axis"
+            )
+        if outputs.ndim == 1:
+            return xp.reshape(outputs, (n, 1))
+        if outputs.ndim > 2:
+            if not self.likelihood.flattens:
+                raise ModelError(
+                    f"{type(self.likelihood).__name__} takes outputs (N, C), the model returned {tuple(outputs.shape)}; "
+                    f"make each position an example"
+                )
+            return xp.reshape(outputs, (n, -1))
+        return outputs
+
+    def mean_loss(self, params: Tree, batch: Batch) -> Array:
+        """Σ w_n ℓ_n / Σ w_n of one batch, differentiable in ``params``."""
+        outputs = self.outputs(params, batch)
+        return self.mean_loss_of(outputs, batch, self.targets(outputs, batch))
+
+    def mean_loss_of(self, outputs: Array, batch: Batch, y: Array) -> Array:
+        """The same from outputs (N, C) and checked targets."""
+        from ..backend import namespace
+
+        xp = namespace(outputs)
+        losses = -self.likelihood.log_prob(outputs, y)
+        if batch.weights is None:
+            return xp.mean(losses)
+        return xp.sum(losses * batch.weights) / self.weight(batch)
+
+    def targets(self, outputs: Array, batch: Batch) -> Array:
+        """The targets of a batch as the likelihood takes them, checked against the outputs' shape."""
+        try:
+            return self.likelihood.check(outputs, batch.y)
+        except DataError as error:
+            raise DataError(f"batch {batch.index}: {error}") from None
+
+    # The number and its gradient ----------------------------------------------------------------------
+
+    def evaluate(self, batch: Batch) -> Evaluation:
+        """One forward pass of a batch, from which loss, gradient and layer statistics follow."""
+        if not self._keeps or self.data.single is not batch:
+            return Evaluation(self, batch)
+        if self._kept is None:
+            self._kept = Evaluation(self, batch)
+        return self._kept
+
+    def evaluations(self) -> Iterator[tuple[Evaluation, float]]:
+        """(evaluation, share of the total weight) of every batch."""
+        single = self.data.single
+        if single is not None:
+            yield self.evaluate(single), 1.0
+            return
+        for batch in self.batches():
+            yield self.evaluate(batch), self.weight(batch) / self.total_weight
+
+    def loss(self) -> Array:
+        """L(θ), a 0-d array."""
+        if self._keeps:
+            return sum(share * e.loss() for e, share in self.evaluations()) * self.scale
+        total = 0.0
+        for batch in self.batches():
+            total = total + self.mean_loss(self.params, batch) * self._share(batch)
+        return total
+
+    def gradient(self) -> Tree:
+        """∇L(θ), a params tree."""
+        return self.loss_and_gradient()[1]
+
+    def loss_and_gradient(self) -> tuple[Array, Tree]:
+        """(L(θ), ∇L(θ)) from one pass."""
+        if self._keeps:
+            parts = [(e.loss(), e.gradient(), share * self.scale) for e, share in self.evaluations()]
+        else:
+            parts = [
+                (*self.backend.value_and_gradient(lambda p, b=batch: self.mean_loss(p, b), self.params), self._share(batch))
+                for batch in self.batches()
+            ]
+        value, total = 0.0, None
+        for loss, gradient, share in parts:
+            arrays = self.space.flatten(gradient)
+            if share != 1.0:
+                loss, arrays = loss * share, [array * share for array in arrays]
+            value = loss if total is None else value + loss
+            total = arrays if total is None else [a + b for a, b in zip(total, arrays, strict=True)]
+        assert total is not None
+        return value, self.space.unflatten(total)
+
+    def _share(self, batch: Batch) -> float:
+        """What the mean loss of a batch counts for in L."""
+        if self.data.single is not None:
+            return self.scale
+        return self.weight(batch) / self.total_weight * self.scale
+
+    # Structure ----------------------------------------------------------------------------------------
+
+    @property
+    def structure(self) -> Structure:
+        """How the parameters enter the model: layers, their weights and biases (found on the first batch, then known)."""
+        return Structure(self.space, self.backend, self._find_layers)
+
+    def _find_layers(self) -> Layers:
+        for known in self.model.known_structures.values():
+            return known
+        return self.evaluate(next(self.batches())).structure
+
+    def layers(self, batch: Batch, factor: Array) -> list[Any]:
+        """For each use of parameters in a batch: its inputs a and the output cotangents g of ``factor`` (N, C, R)."""
+        return self.evaluate(batch).layers(factor)
+
+    def warn_unused(self, names: tuple[str, ...]) -> None:
+        """Say which parameters do not enter the model."""
+        if names:
+            warnings.warn(
+                f"the model does not use {', '.join(map(repr, names))}: their rows of any curvature matrix are zero",
+                UnusedParameterWarning,
+                stacklevel=3,
+            )
+
+    def __repr__(self) -> str:
+        return f"Problem({self.model!r}, {self.likelihood!r}, reduction={self.reduction!r})"

@@ -1,0 +1,221 @@
+"""How the parameters of a model enter it: the layers, found by the backend and proven before they are believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..backend import Backend, ParameterUses, Use
+from ..errors import ModelError
+from ..operators import Block, Partition, vector_block
+from ..trees import ParameterSpace, leaves, tree_map
+
+if TYPE_CHECKING:
+    from .batch import Batch
+    from .problem import Problem
+
+Array = Any
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A set of parameters that enter together.
+
+    Attributes:
+        name: path of the weight, or of both: ``layers.0.weight+layers.0.bias``.
+        kind: ``"affine"``: s = W a (+ b), one or several times; ``"shift"``: a vector added; ``"general"``: anything else,
+            through gradients of each example.
+        weight: path of the weight (``affine``), or of the only parameter.
+        bias: path of the bias (``affine``) or None.
+        transposed: the weight is stored (d_out, d_in) rather than (d_in, d_out).
+        uses: positions among the backend's uses.
+        block: how its parameters are laid out as one matrix: [W | b] (d_out, d_in + 1) if ``transposed``, else W above
+            bᵀ, (d_in + 1, d_out).
+        reason: for ``general``, why.
+    """
+
+    name: str
+    kind: Literal["affine", "shift", "general"]
+    weight: str
+    bias: str | None
+    transposed: bool
+    uses: tuple[int, ...]
+    block: Block
+    reason: str = ""
+
+
+class Structure:
+    """Parameters, backend and layers: all that ``build`` needs beside the statistics.
+
+    Attributes:
+        space: names and shapes of the parameters.
+        backend: where they live.
+    """
+
+    def __init__(self, space: ParameterSpace, backend: Backend, find: Callable[[], Layers]) -> None:
+        self.space = space
+        self.backend = backend
+        self._find = find
+
+    @cached_property
+    def _found(self) -> Layers:
+        return self._find()
+
+    @property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every parameter belongs to exactly one. Found on first use: approximations without layers never look."""
+        return self._found.layers
+
+    @property
+    def unused(self) -> tuple[str, ...]:
+        """Parameters that do not enter the model (each a ``general`` layer as well)."""
+        return self._found.unused
+
+    @property
+    def partition(self) -> Partition:
+        """One block for each layer."""
+        return Partition(self.space, tuple(layer.block for layer in self.layers))
+
+
+@dataclass(frozen=True)
+class Layers:
+    """The layers of a model, and the parameters that do not enter it."""
+
+    layers: tuple[Layer, ...]
+    unused: tuple[str, ...] = ()
+
+
+def signature(uses: ParameterUses, batch_size: int) -> tuple[Any, ...]:
+    """What must agree for a structure that was proven on one batch to hold on another."""
+    described = tuple((u.kind, u.parameter, u.bias, u.matrix_shape, u.transposed) for u in uses.uses)
+    return (described, tuple(sorted(uses.unrecognised.items())), uses.unused, batch_size > 1)
+
+
+def find_layers(problem: Problem, batch: Batch, uses: ParameterUses) -> Layers:
+    """Prove the backend's uses on this batch, then make layers of them; what fails the proof becomes ``general``."""
+    doubted = dict(uses.unrecognised)
+    for name in uses.unused:
+        doubted.setdefault(name, "it does not enter the model")
+    _require_separate_examples(problem, batch, uses)
+    for name, reason in _disproved(problem, batch, uses).items():
+        doubted.setdefault(name, reason)
+    return Layers(_layers(problem.space, uses.uses, doubted), uses.unused)
+
+
+def _require_separate_examples(problem: Problem, batch: Batch, uses: ParameterUses) -> None:
+    """Outputs of the first example alone must be those within the batch: no batch norm in training, no dropout."""
+    if batch.x is None or batch.size == 1:
+        return
+    from .batch import Batch
+
+    alone = Batch(tree_map(lambda a: a[:1, ...], batch.x), batch.y[:1, ...], None, batch.index)
+    outputs = problem.outputs(problem.params, alone)
+    xp = problem.xp
+    gap = float(xp.max(xp.abs(outputs - uses.outputs[:1, :])))
+    size = float(xp.max(xp.abs(uses.outputs[:1, :]))) + 1e-30
+    if not gap <= 1e5 * float(xp.finfo(outputs.dtype).eps) * max(size, 1.0):
+        raise ModelError(
+            f"the outputs of the first example alone differ from those within its batch (by {gap:.2g}): the model couples "
+            f"its examples or is random (batch norm or dropout in training mode?). Curvature by layer needs independent "
+            f"examples; put the model in evaluation mode"
+        )
+
+
+def _disproved(problem: Problem, batch: Batch, uses: ParameterUses) -> dict[str, str]:
+    """Path -> reason for parameters whose reported uses do not give their gradient, or mix examples."""
+    xp, backend, space = problem.xp, problem.backend, problem.space
+    n, outputs = batch.size, uses.outputs
+    tolerance = 1e3 * float(xp.finfo(outputs.dtype).eps) ** (2 / 3)
+    seed = backend.rng(0).normal(tuple(int(d) for d in outputs.shape), dtype=outputs.dtype)
+    gradient, cotangents = uses.pull_both(seed)
+    expected = dict(zip(space.names, leaves(gradient), strict=True))
+    found: dict[str, Array] = {}
+    bad: dict[str, str] = {}
+    first = xp.astype(xp.arange(n, device=backend.device) == 0, outputs.dtype)
+    alone = uses.cotangents((seed * first[:, None])[None, ...]) if n > 1 else cotangents
+    for use, g, lone in zip(uses.uses, cotangents, alone, strict=True):
+        names = [use.parameter] + ([use.bias] if use.bias else [])
+        inputs = use.inputs
+        if g.ndim < 3 or g.shape[1] != n or (inputs is not None and inputs.shape[0] != n):
+            bad.update(dict.fromkeys(names, "its examples do not lie on the first axis"))
+            continue
+        if n > 1 and bool(xp.any(lone[0, 1:, ...] != 0)):
+            bad.update(dict.fromkeys(names, "examples are mixed where it enters"))
+            continue
+        flat = xp.reshape(g, (-1, g.shape[-1]))
+        total = xp.sum(flat, axis=0)
+        if inputs is None:
+            _accumulate(found, use.parameter, total)
+            continue
+        a = xp.reshape(inputs, (-1, inputs.shape[-1]))
+        product = xp.matrix_transpose(flat) @ a if use.transposed else xp.matrix_transpose(a) @ flat
+        _accumulate(found, use.parameter, xp.reshape(product, (-1,)))
+        if use.bias:
+            _accumulate(found, use.bias, total)
+    for name, value in found.items():
+        if name in bad:
+            continue
+        target = xp.reshape(expected[name], (-1,))
+        gap = float(xp.sqrt(xp.sum((value - target) ** 2)))
+        if not gap <= tolerance * float(xp.sqrt(xp.sum(target**2))) + 1e-30:
+            bad[name] = "its recognised uses do not make up its gradient"
+    return bad
+
+
+def _accumulate(found: dict[str, Array], name: str, value: Array) -> None:
+    found[name] = found[name] + value if name in found else value
+
+
+def _layers(space: ParameterSpace, uses: Sequence[Use], doubted: dict[str, str]) -> tuple[Layer, ...]:
+    by_weight: dict[str, list[int]] = {}
+    for position, use in enumerate(uses):
+        by_weight.setdefault(use.parameter, []).append(position)
+    layers: dict[str, Layer] = {}
+    taken: set[str] = set()
+    for name, positions in by_weight.items():
+        group = [uses[i] for i in positions]
+        if name in doubted or name in taken:
+            continue
+        kinds = {(u.kind, u.matrix_shape, u.transposed) for u in group}
+        if len(kinds) > 1:
+            doubted[name] = "it enters in several orientations"
+            continue
+        first, index = group[0], space.index(name)
+        if first.kind == "shift":
+            layers[name] = Layer(name, "shift", name, None, False, tuple(positions), vector_block(name, space, [index]))
+            continue
+        # A bias joins the layer only if it enters with every use of the weight and nowhere else.
+        bias = first.bias
+        joined = (
+            bias is not None
+            and bias not in doubted
+            and all(u.bias == bias for u in group)
+            and sum(bias in (u.bias, u.parameter) for u in uses) == len(group)
+        )
+        rows, columns = first.matrix_shape
+        if joined:
+            assert bias is not None
+            other = space.index(bias)
+            shape, axis = ((rows, 1), 1) if first.transposed else ((1, columns), 0)
+            block = Block(f"{name}+{bias}", (index, other), ((rows, columns), shape), axis)
+            layers[name] = Layer(block.name, "affine", name, bias, first.transposed, tuple(positions), block)
+            taken.update((name, bias))
+        else:
+            block = Block(name, (index,), ((rows, columns),))
+            layers[name] = Layer(name, "affine", name, None, first.transposed, tuple(positions), block)
+            taken.add(name)
+    for position, use in enumerate(uses):
+        # A bias whose weight went another way: it is a shift of that output, if all its uses are such.
+        name = use.bias or ""
+        if name and name not in taken and name not in doubted and name not in layers:
+            positions = [i for i, u in enumerate(uses) if name in (u.bias, u.parameter)]
+            block = vector_block(name, space, [space.index(name)])
+            layers[name] = Layer(name, "shift", name, None, False, tuple(positions), block)
+    covered = {leaf for layer in layers.values() for leaf in layer.block.leaves}
+    for index, name in enumerate(space.names):
+        if index not in covered:
+            reason = doubted.get(name, "it enters in a way that is not recognised")
+            layers[name] = Layer(name, "general", name, None, False, (), vector_block(name, space, [index]), reason)
+    return tuple(sorted(layers.values(), key=lambda layer: min(layer.block.leaves)))
