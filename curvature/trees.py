@@ -27,6 +27,11 @@ def path_name(path: Sequence[Any]) -> str:
     return ".".join(str(entry) for entry in path) or "parameters"
 
 
+def count(array: Array) -> int:
+    """Number of entries of an array (``array.size`` is a method in PyTorch)."""
+    return math.prod(int(n) for n in array.shape)
+
+
 def leaves(tree: Tree) -> list[Array]:
     """The arrays of a tree, in flat order."""
     return list(optree.tree_leaves(tree))

@@ -12,7 +12,7 @@ from ..operators import Operator
 from ..problem import Structure
 from ..registry import approximation as find_approximation
 from ..registry import load_extension
-from ..trees import leaves
+from ..trees import count, leaves
 from .base import Approximation, refuse
 
 Tree = Any
@@ -68,7 +68,7 @@ def gather(matrix: Any, method: Approximation) -> Tree:
     statistics = estimate(matrix, method, backend)
     xp = backend.xp
     for position, array in enumerate(leaves(statistics)):
-        if array.size and not bool(xp.isfinite(xp.sum(array))) and bool(xp.any(~xp.isfinite(array))):
+        if count(array) and not bool(xp.isfinite(xp.sum(array))) and bool(xp.any(~xp.isfinite(array))):
             raise DataError(
                 f"statistic {position} of {type(method).__name__} is NaN or infinite: the parameters or data have grown out "
                 f"of the range of {array.dtype}"

@@ -79,7 +79,8 @@ def diagonal(op: Any, x: Array, /, *, offset: int = 0) -> Array:
     length = max(min(n, m - offset) if offset >= 0 else min(n + offset, m), 0)
     start = offset if offset >= 0 else -offset * m
     flat = op.reshape(x, shape=(*lead, n * m))
-    return flat[(..., slice(start, start + length * (m + 1), m + 1))]
+    stop = start + (length - 1) * (m + 1) + 1
+    return flat[(..., slice(start, stop, m + 1) if length else slice(0, 0))]
 
 
 def trace(op: Any, x: Array, /, *, offset: int = 0, dtype: Any = None) -> Array:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import array_api_compat
 
-from ..autodiff import Traced
+from ..autodiff import Traced, lift
 from ..backend import namespace
 from ..errors import DataError, FallbackWarning, NotPositiveDefiniteError, UnsupportedError
+from ..trees import count
 
 if TYPE_CHECKING:
     from ..backend import Rng
@@ -52,23 +53,21 @@ class Likelihood(ABC):
         """
         return y
 
+    def losses(self, outputs: Array, y: Array) -> Array:
+        """-log p(y | f), (N,); ``y`` is lifted where the outputs are traced, so that they meet in any expression."""
+        return -self.log_prob(outputs, lift(y) if isinstance(outputs, Traced) else y)
+
     def score(self, outputs: Array, y: Array) -> Array:
         """∂ log p(y | f) / ∂f, shape (N, C)."""
         from ..registry import backend_of
 
-        def total(f: Array) -> Array:
-            return namespace(f).sum(self.log_prob(f, y))
-
-        return backend_of(outputs).value_and_gradient(total, outputs)[1]
+        return -backend_of(outputs).value_and_gradient(lambda f: namespace(f).sum(self.losses(f, y)), outputs)[1]
 
     def hessian_product(self, outputs: Array, y: Array, v: Array) -> Array:
         """H_n v_n with H_n = -∂² log p / ∂f² (C × C), shape (N, C)."""
         from ..registry import backend_of
 
-        def loss(f: Array) -> Array:
-            return -namespace(f).sum(self.log_prob(f, y))
-
-        return backend_of(outputs).hvp(loss, outputs, v)
+        return backend_of(outputs).hvp(lambda f: namespace(f).sum(self.losses(f, y)), outputs, v)
 
     def hessian_factor(self, outputs: Array, y: Array) -> Array:
         """S (N, C, R) with S_n S_nᵀ = H_n, which must be positive semidefinite (a loss that is convex in the outputs).
@@ -150,7 +149,7 @@ def as_outputs(outputs: Array, y: Array, name: str) -> Array:
     """
     xp = namespace(y)
     n, c = int(outputs.shape[0]), int(outputs.shape[1])
-    if y.ndim == 0 or y.shape[0] != n or y.size != n * c:
+    if y.ndim == 0 or y.shape[0] != n or count(y) != n * c:
         raise DataError(f"{name}: targets of shape {tuple(y.shape)} do not fit outputs of shape ({n}, {c})")
     y = xp.reshape(y, (n, c))
     if y.dtype != outputs.dtype:

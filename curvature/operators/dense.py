@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import DataError, ShapeError, SingularMatrixError
-from ..trees import ParameterSpace
+from ..trees import ParameterSpace, count
 from .base import Operator, check_damping, check_rank
 from .spectral import largest_in_magnitude, log_determinant, powered
 
@@ -56,7 +56,7 @@ class Dense(Operator):
         a, xp = self.array, self.xp
         if a.shape[0] != a.shape[1]:
             return False
-        if a.size == 0:
+        if count(a) == 0:
             return True
         largest = float(xp.max(xp.abs(a)))
         if not largest < float("inf"):

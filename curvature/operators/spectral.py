@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import NotPositiveDefiniteError, SingularMatrixError
+from ..trees import count
 
 Array = Any
 
@@ -25,10 +26,10 @@ def powered(xp: Any, eigenvalues: Array, p: float, damping: Any) -> Array:
         NotPositiveDefiniteError: if p is not whole and an eigenvalue is negative.
     """
     shifted = eigenvalues + damping
-    if eigenvalues.size == 0:
+    if count(eigenvalues) == 0:
         return shifted
     largest = float(xp.max(xp.abs(shifted)))
-    tiny = singular_threshold(xp, largest, max(1, int(shifted.size)), eigenvalues.dtype)
+    tiny = singular_threshold(xp, largest, count(shifted), eigenvalues.dtype)
     if p < 0:
         smallest = float(xp.min(xp.abs(shifted)))
         if smallest <= tiny:
@@ -63,10 +64,10 @@ def log_determinant(xp: Any, eigenvalues: Array, damping: Any) -> Array:
 
 def require_positive(xp: Any, shifted: Array, what: str) -> None:
     """Raise unless all of the (damped) eigenvalues are positive to working precision."""
-    if shifted.size == 0:
+    if count(shifted) == 0:
         return
     smallest, largest = float(xp.min(shifted)), float(xp.max(xp.abs(shifted)))
-    tiny = singular_threshold(xp, largest, int(shifted.size), shifted.dtype)
+    tiny = singular_threshold(xp, largest, count(shifted), shifted.dtype)
     if smallest < -tiny:
         raise NotPositiveDefiniteError(
             f"{what} needs a positive definite operator; the smallest eigenvalue is {smallest:.3g}; a damping above "

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..backend import Backend
 from ..errors import DataError, MixedBackendError
-from ..trees import leaves
+from ..trees import count, leaves
 
 Array = Any
 
@@ -80,7 +80,7 @@ def _check_owned(name: str, array: Any, index: int, backend: Backend) -> None:
 def check_finite(name: str, array: Array, index: int, backend: Backend) -> None:
     """Refuse NaN and infinities, naming the first example that has one."""
     xp = backend.xp
-    if not xp.isdtype(array.dtype, "real floating") or array.size == 0:
+    if not xp.isdtype(array.dtype, "real floating") or count(array) == 0:
         return
     # The sum is finite if all are (overflow apart): one cheap pass for good data.
     if bool(xp.isfinite(xp.sum(array))):
@@ -89,8 +89,8 @@ def check_finite(name: str, array: Array, index: int, backend: Backend) -> None:
     if bool(xp.any(bad)):
         flags = xp.any(xp.reshape(bad, (array.shape[0], -1)), axis=1)
         example = int(xp.argmax(xp.astype(flags, xp.int64)))
-        count = int(xp.sum(xp.astype(flags, xp.int64)))
-        raise DataError(f"batch {index}: {name} of example {example} is NaN or infinite ({count} such examples)")
+        offenders = int(xp.sum(xp.astype(flags, xp.int64)))
+        raise DataError(f"batch {index}: {name} of example {example} is NaN or infinite ({offenders} such examples)")
 
 
 def _check_weights(weights: Array, n: int, index: int, backend: Backend) -> None:

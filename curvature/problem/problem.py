@@ -159,7 +159,7 @@ class Problem:
         from ..backend import namespace
 
         xp = namespace(outputs)
-        losses = -self.likelihood.log_prob(outputs, y)
+        losses = self.likelihood.losses(outputs, y)
         if batch.weights is None:
             return xp.mean(losses)
         return xp.sum(losses * batch.weights) / self.weight(batch)
