@@ -150,11 +150,6 @@ class TorchBackend(cv.Backend):
         where = _place(params)
         if where is Place.FUNCTIONAL:
             return functional.hvp(f, params, tangent)
-        if where is Place.TOP:
-            try:
-                return forward.hvp(f, params, tangent)
-            except (NotImplementedError, RuntimeError):  # no forward mode, or one that cannot be differentiated
-                pass
         return reverse.hvp(f, params, tangent, where)
 
     def vmap(self, f: Callable[..., Tree], in_axes: Any = 0) -> Callable[..., Tree]:

@@ -26,13 +26,14 @@ def eigh(a: Tensor) -> tuple[Tensor, Tensor]:
     tried before giving up.
     """
     matrix = symmetrised(a)
+    if not bool(torch.isfinite(matrix).all()):
+        raise cv.ConvergenceError(f"a {tuple(a.shape)} matrix with entries that are not finite has no eigenvalues")
     try:
         values, vectors = torch.linalg.eigh(matrix)
     except torch.linalg.LinAlgError as error:
-        if a.dtype is torch.float64 or a.device.type == "mps" or not bool(torch.isfinite(matrix).all()):
+        if a.dtype is torch.float64 or a.device.type == "mps":
             raise cv.ConvergenceError(f"the eigendecomposition of a {tuple(a.shape)} matrix failed: {error}") from error
-        values, vectors = eigh(matrix.to(torch.float64))
-        values, vectors = values.to(a.dtype), vectors.to(a.dtype)
+        values, vectors = (part.to(a.dtype) for part in eigh(matrix.to(torch.float64)))
     return values, vectors
 
 

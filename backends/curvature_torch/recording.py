@@ -98,8 +98,9 @@ class Recorder(TorchFunctionMode):
         record = rule(self, *args, **kwargs) if rule is not None else None
         taken = [] if record is not None else [hit[0] for hit in map(self.view, _tensors(args, kwargs)) if hit]
         result = func(*args, **kwargs)
-        for key in taken:
-            self.seen.setdefault(key, _name(func))
+        if taken and any(y.requires_grad for y in _tensors((result,), {})):
+            for key in taken:
+                self.seen.setdefault(key, _name(func))
         if record is not None and isinstance(result, Tensor) and result.grad_fn is not None:
             record.edge = get_gradient_edge(result)
             record.shape = tuple(result.shape)
@@ -113,7 +114,9 @@ class Recorder(TorchFunctionMode):
             key, view = source
             new = derived(func, view, args[0], result, tuple(args[1:]), kwargs)
             made = self.key(result)
-            if new is None or made is None:
+            if made is None:
+                return result
+            if new is None:
                 self.seen.setdefault(key, _name(func))
             elif made != key:
                 self.views[made] = new

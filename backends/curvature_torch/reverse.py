@@ -121,7 +121,12 @@ class Linearization:
 
 
 def hvp(f: Callable[[Tree], Tensor], params: Tree, tangent: Tree, where: Place) -> Tree:
-    """∇²f · tangent by differentiating the gradient once more."""
+    """∇²f · tangent by differentiating the gradient once more.
+
+    The gradient of the directional derivative by dual numbers would take fewer operations (2.2 gradients instead of
+    2.5 on a wide perceptron), but torch's rules for tangents are not all differentiable, and some are wrongly so
+    without a word (layer_norm, logdet, solve). Twice reverse is what torch tests.
+    """
     tape = Tape(f, params, where)
     v = matching_leaves(tangent, tape.treespec, "the tangent", "the parameters")
     gradient = gradients(tape.outputs, tape.inputs, None, keep=True, create=True)

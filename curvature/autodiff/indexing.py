@@ -68,13 +68,14 @@ def getitem(op: Any, x: Array, key: Any) -> Array:
     key = _expand_ellipsis(key, len(x.shape))
     plain = tuple(k for k in key if k is not None)
     arrays = any(_is_index_array(k) for k in plain)
-    if arrays and None in key:
+    new_axes = len(plain) < len(key)
+    if arrays and new_axes:
         raise DifferentiationError("indexing with None together with integer arrays: use xp.expand_dims for the None")
     if arrays:
         return _advanced(op, x, plain)
     plain = tuple(k if isinstance(k, slice) else int(k) for k in plain)
     y = x if all(k == slice(None) for k in plain) else op.getitem(x, key=plain)
-    if None not in key:
+    if not new_axes:
         return y
     sizes = iter(y.shape)
     return op.reshape(y, shape=tuple(1 if k is None else next(sizes) for k in key if k is None or isinstance(k, slice)))

@@ -136,6 +136,12 @@ class Traced:
             raise TypeError("iteration over an array without axes")
         return iter(self._op.ns.unstack(self, axis=0))
 
+    def __copy__(self) -> Traced:
+        return self  # nothing can write to it
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Traced:
+        return self
+
     def __repr__(self) -> str:
         kind = "constant" if self._trace.level == 0 else f"level {self._trace.level}"
         return f"Traced({self._value!r}, {kind})"

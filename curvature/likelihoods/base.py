@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import array_api_compat
@@ -77,7 +78,8 @@ class Likelihood(ABC):
         """
         if self.canonical:
             return self.fisher_factor(outputs)
-        return symmetric_root(outputs, lambda v: self.hessian_product(outputs, y, v), "the Hessian of the loss in the outputs")
+        matrices = matrices_of(outputs, lambda v: self.hessian_product(outputs, y, v))
+        return symmetric_root(matrices, "the Hessian of the loss in the outputs")
 
     def fisher_product(self, outputs: Array, v: Array) -> Array:
         """F_n v_n with F_n = E_y[score scoreᵀ] (C × C), shape (N, C)."""
@@ -89,12 +91,14 @@ class Likelihood(ABC):
         if self.canonical:
             # The Hessian does not depend on y: any y serves.
             return self.hessian_product(outputs, namespace(outputs).zeros_like(outputs), v)
-        matrix = self._sampled_fisher(outputs)
-        return (matrix @ v[:, :, None])[:, :, 0]
+        return (self._sampled_fisher(outputs) @ v[:, :, None])[:, :, 0]
 
     def fisher_factor(self, outputs: Array) -> Array:
         """S (N, C, R) with S_n S_nᵀ = F_n."""
-        return symmetric_root(outputs, lambda v: self.fisher_product(outputs, v), "the Fisher information of the outputs")
+        what = "the Fisher information of the outputs"
+        if type(self).fisher_product is Likelihood.fisher_product and not self.canonical:
+            return symmetric_root(self._sampled_fisher(outputs), what)
+        return symmetric_root(matrices_of(outputs, lambda v: self.fisher_product(outputs, v)), what)
 
     def _sampled_fisher(self, outputs: Array, samples: int = 1000) -> Array:
         """E_y[score scoreᵀ], (N, C, C), estimated from draws of y with a fixed seed; says so."""
@@ -114,20 +118,29 @@ class Likelihood(ABC):
         return total * (1.0 / samples)
 
 
-def symmetric_root(outputs: Array, product: Any, what: str) -> Array:
-    """S (N, C, C) with S Sᵀ = M for the matrices M_n (C × C) given by their products, through eigendecompositions."""
+def matrices_of(outputs: Array, product: Callable[[Array], Array]) -> Array:
+    """The matrices M_n (N, C, C) whose products with v_n, (N, C), are given."""
     xp = namespace(outputs)
     n, c = outputs.shape
     columns = []
     for j in range(c):
         unit = xp.astype(xp.arange(c, device=device_of(outputs)) == j, outputs.dtype)
         columns.append(product(xp.broadcast_to(unit[None, :], (n, c))))
-    matrices = xp.stack(columns, axis=-1)
+    return xp.stack(columns, axis=-1)
+
+
+def symmetric_root(matrices: Array, what: str) -> Array:
+    """S (N, C, C) with S_n S_nᵀ = M_n for positive semidefinite M_n, through eigendecompositions.
+
+    Raises:
+        NotPositiveDefiniteError: naming the first example whose matrix is not.
+    """
+    xp = namespace(matrices)
     values, vectors = xp.linalg.eigh((matrices + xp.matrix_transpose(matrices)) / 2)
     lowest, largest = xp.min(values, axis=-1), xp.max(xp.abs(values), axis=-1)
     indefinite = lowest < -1e3 * float(xp.finfo(values.dtype).eps) * largest
     if bool(xp.any(indefinite)):
-        example = int(xp.argmax(xp.astype(indefinite, outputs.dtype)))
+        example = int(xp.argmax(xp.astype(indefinite, xp.int64)))
         raise NotPositiveDefiniteError(
             f"{what} is not positive semidefinite for example {example} (eigenvalue {float(lowest[example]):.3g}), so it has "
             f"no real factor; use cv.Fisher, which always has one, or cv.Hessian"

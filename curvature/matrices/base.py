@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
-from ..backend import Backend
 from ..operators import MatrixFree, Operator
 from ..problem import Batch, Problem
 
@@ -58,7 +57,4 @@ class CurvatureMatrix(MatrixFree):
     def _solve(self, v: Array, damping: Any) -> Array:
         kept = self.linearised()
         return super()._solve(v, damping) if kept is self else kept._solve(v, damping)
-
-    def to(self, backend: str | Backend, *, device: Any = None, dtype: str | None = None) -> Operator:
-        return self.map_arrays(lambda array: array, self.backend)
 

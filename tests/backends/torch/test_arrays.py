@@ -5,9 +5,9 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from curvature_torch.backend import TorchBackend
 
 import curvature as cv
+from curvature_torch.backend import TorchBackend
 
 
 class Foreign:

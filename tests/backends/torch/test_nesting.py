@@ -3,9 +3,9 @@
 import optree
 import pytest
 import torch
-from curvature_torch.backend import TorchBackend
 
 import curvature as cv
+from curvature_torch.backend import TorchBackend
 
 be = TorchBackend()
 DOUBLE = torch.float64

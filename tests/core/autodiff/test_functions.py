@@ -6,6 +6,7 @@ import array_api_compat.torch as torch_xp
 import numpy as np
 import pytest
 import torch
+
 from curvature import autodiff
 from curvature.backend import namespace
 

@@ -1,0 +1,46 @@
+"""The operations of this library, on any backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import network
+
+import curvature as cv
+
+
+def problem(backend: cv.Backend, apply: Any = network.apply) -> cv.Problem:
+    """The benchmark's problem on a backend."""
+    x, y = network.data()
+    params = [{name: backend.asarray(value) for name, value in layer.items()} for layer in network.parameters()]
+    return cv.Problem(cv.Model(apply, params), cv.Categorical(), (backend.asarray(x), backend.asarray(y)))
+
+
+def operations(backend: cv.Backend, apply: Any = network.apply) -> dict[str, Callable[[], object]]:
+    """Every operation, from scratch each time: no forward pass is shared with the one before."""
+    task = problem(backend, apply)
+    rng = backend.rng(0)
+    v = rng.normal((task.space.size,), dtype=task.model.dtype)
+    tangent = task.space.unravel(backend.xp, v)
+    fisher, ggn, hessian = cv.Fisher(task), cv.GGN(task), cv.Hessian(task)
+    empirical, drawn = cv.EmpiricalFisher(task), cv.MonteCarloFisher(task)
+    kfac, diagonal = cv.approximation("kfac"), cv.approximation("diagonal")
+
+    def loss_gradient_statistics() -> object:
+        kept = task.at(keep=True)
+        return kept.loss_and_gradient(), cv.estimate(cv.MonteCarloFisher(kept), kfac, backend)
+
+    return {
+        "gradient": task.loss_and_gradient,
+        "Hessian product": lambda: hessian @ tangent,
+        "GGN product": lambda: ggn @ tangent,
+        "Fisher product": lambda: fisher @ tangent,
+        "empirical Fisher product": lambda: empirical @ tangent,
+        "K-FAC statistics, exact": lambda: cv.estimate(fisher, kfac, backend),
+        "K-FAC statistics, Monte Carlo": lambda: cv.estimate(drawn, kfac, backend),
+        "K-FAC statistics, empirical": lambda: cv.estimate(empirical, kfac, backend),
+        "diagonal of the GGN": lambda: cv.estimate(ggn, diagonal, backend),
+        "diagonal empirical Fisher": lambda: cv.estimate(empirical, diagonal, backend),
+        "loss + gradient + Monte Carlo K-FAC": loss_gradient_statistics,
+    }

@@ -1,0 +1,64 @@
+"""The scenarios of the suite, and those that plugins add."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from curvature.registry import API, hooks
+
+from ..scenario import Scenario
+from . import deep_linear, linear_models, networks, other_parameters
+from .reweighting import reweighted
+from .transformations import batched, summed, weighted
+
+_WEIGHTS = np.array([0.5, 2.0, 0.0, 1.0, 1.5, 0.25, 3.0, 0.75])
+
+
+@cache
+def own_scenarios() -> tuple[Scenario, ...]:
+    """The suite's own."""
+    logistic, softmax = linear_models.logistic(), linear_models.softmax_regression()
+    linear, tanh, deep = linear_models.linear_regression(), networks.tanh_network(), deep_linear.deep_linear()
+    rows = networks.stored_as_rows()
+    masked = weighted(tanh, _WEIGHTS[: tanh.size], lambda w: reweighted(tanh, w), "masked")
+    return (
+        logistic,
+        linear_models.poisson_regression(),
+        linear,
+        softmax,
+        deep,
+        networks.one_datum("tanh"),
+        networks.one_datum("relu"),
+        tanh,
+        rows,
+        other_parameters.elementwise_scale(),
+        other_parameters.without_inputs("poisson"),
+        other_parameters.without_inputs("bernoulli"),
+        masked,
+        summed(tanh),
+        summed(batched(masked, 2, 4)),
+        batched(deep, 2, 3, 1),
+        weighted(linear, _WEIGHTS[: linear.size], lambda w: reweighted(linear, w)),
+    )
+
+
+def scenarios() -> tuple[Scenario, ...]:
+    """The suite's own and those of the hook ``curvature_conformance_scenarios``.
+
+    Raises:
+        TypeError: a plugin returned something else than scenarios.
+        ValueError: two scenarios have one name.
+    """
+    found = list(own_scenarios())
+    for answer in hooks().curvature_conformance_scenarios(api=API):
+        for scenario in answer:
+            if not isinstance(scenario, Scenario):
+                raise TypeError(f"curvature_conformance_scenarios returned {scenario!r}, which is not a Scenario")
+            found.append(scenario)
+    names = [scenario.name for scenario in found]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"several scenarios are called {', '.join(repeated)}")
+    return tuple(found)

@@ -1,0 +1,43 @@
+"""Transformations that multiply scenarios: another reduction, several batches, weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from ..scenario import References, Scenario
+
+
+def summed(scenario: Scenario) -> Scenario:
+    """The sum over examples for the mean: everything is Σ w_n times as large."""
+    return replace(
+        scenario,
+        name=f"{scenario.name}+sum",
+        summary=f"{scenario.summary}; reduction 'sum'",
+        reduction="sum",
+        references=scenario.references.scaled(scenario.total_weight),
+    )
+
+
+def batched(scenario: Scenario, *sizes: int) -> Scenario:
+    """The same data as a list of batches of the given sizes: nothing changes."""
+    if sum(sizes) != scenario.size:
+        raise ValueError(f"batches of {sizes} do not make up {scenario.size} examples")
+    return replace(
+        scenario, name=f"{scenario.name}+batches", summary=f"{scenario.summary}; in batches of {sizes}", batches=sizes
+    )
+
+
+def weighted(
+    scenario: Scenario, weights: np.ndarray, references: Callable[[np.ndarray], References], label: str = "weights"
+) -> Scenario:
+    """Examples with weights (0 masks one), and the references that they give."""
+    return replace(
+        scenario,
+        name=f"{scenario.name}+{label}",
+        summary=f"{scenario.summary}; weights {np.round(weights, 3).tolist()}",
+        weights=weights,
+        references=references(weights),
+    )
