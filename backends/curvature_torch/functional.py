@@ -27,14 +27,14 @@ def _marked(f: Function) -> Function:
 
 def vjp(f: Function, params: Tree) -> tuple[Tree, Function]:
     """(f(params), pull)."""
-    outputs, pull = torch.func.vjp(_marked(f), params)
+    outputs, pull = torch.func.vjp(_marked(f), params)[:2]
     return outputs, lambda u: pull(u)[0]
 
 
 def linearize(f: Function, params: Tree) -> tuple[Tree, Function, Function]:
     """(f(params), push, pull): the pull-back is linear, and its own pull-back is the push-forward."""
     outputs, pull = vjp(f, params)
-    _, transpose = torch.func.vjp(pull, optree.tree_map(torch.zeros_like, outputs))
+    _, transpose = torch.func.vjp(pull, optree.tree_map(torch.zeros_like, outputs))[:2]
     return outputs, lambda v: transpose(v)[0], pull
 
 
@@ -46,5 +46,4 @@ def value_and_gradient(f: Function, params: Tree) -> tuple[Tree, Tree]:
 
 def hvp(f: Function, params: Tree, tangent: Tree) -> Tree:
     """∇²f · tangent: Hessians are symmetric, so pulling back through the gradient does."""
-    _, pull = torch.func.vjp(lambda p: value_and_gradient(f, p)[1], params)
-    return pull(tangent)[0]
+    return vjp(lambda p: value_and_gradient(f, p)[1], params)[1](tangent)

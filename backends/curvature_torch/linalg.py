@@ -30,7 +30,7 @@ def eigh(a: Tensor) -> tuple[Tensor, Tensor]:
         raise cv.ConvergenceError(f"a {tuple(a.shape)} matrix with entries that are not finite has no eigenvalues")
     try:
         values, vectors = torch.linalg.eigh(matrix)
-    except torch.linalg.LinAlgError as error:
+    except torch.linalg.LinAlgError as error:  # type: ignore[attr-defined]
         if a.dtype is torch.float64 or a.device.type == "mps":
             raise cv.ConvergenceError(f"the eigendecomposition of a {tuple(a.shape)} matrix failed: {error}") from error
         values, vectors = (part.to(a.dtype) for part in eigh(matrix.to(torch.float64)))

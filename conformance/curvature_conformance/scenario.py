@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -21,41 +22,64 @@ MATRICES = (*FISHER_TYPE, "hessian")
 
 @dataclass(frozen=True, eq=False)
 class References:
-    """What should come out, in float64, for the number that the problem's ``loss()`` returns.
+    """What should come out, in float64: the contribution of each example, and how much each of them counts.
 
     Attributes:
-        loss: L(θ).
-        gradient: ∇L(θ), flat (P,).
+        share: what example n counts for in L(θ), (N,): w_n / Σ w for a mean, w_n for a sum.
         jacobian: ∂f_n/∂θ, (N, C, P).
         output_fisher: Fisher information of the likelihood in the outputs, (N, C, C).
-        fisher, ggn, hessian, empirical_fisher: (P, P).
+        losses: -log p(y_n | f_n), (N,).
+        gradients: their gradients in θ, (N, P).
+        fishers, ggns, hessians: J_nᵀ F_n J_n, J_nᵀ H_n J_n and ∂²ℓ_n/∂θ∂θᵀ, (N, P, P).
     """
 
-    loss: float
-    gradient: np.ndarray
+    share: np.ndarray
     jacobian: np.ndarray
     output_fisher: np.ndarray
-    fisher: np.ndarray
-    ggn: np.ndarray
-    hessian: np.ndarray
-    empirical_fisher: np.ndarray
+    losses: np.ndarray
+    gradients: np.ndarray
+    fishers: np.ndarray
+    ggns: np.ndarray
+    hessians: np.ndarray
+
+    @property
+    def loss(self) -> float:
+        """L(θ), the number that the problem's ``loss()`` returns."""
+        return float(self.share @ self.losses)
+
+    @property
+    def gradient(self) -> np.ndarray:
+        """∇L(θ), flat (P,)."""
+        return self.share @ self.gradients
+
+    @cached_property
+    def fisher(self) -> np.ndarray:
+        """Σ_n share_n J_nᵀ F_n J_n."""
+        return np.tensordot(self.share, self.fishers, axes=1)
+
+    @cached_property
+    def ggn(self) -> np.ndarray:
+        """Σ_n share_n J_nᵀ H_n J_n."""
+        return np.tensordot(self.share, self.ggns, axes=1)
+
+    @cached_property
+    def hessian(self) -> np.ndarray:
+        """∇²L(θ)."""
+        return np.tensordot(self.share, self.hessians, axes=1)
+
+    @cached_property
+    def empirical_fisher(self) -> np.ndarray:
+        """Σ_n share_n g_n g_nᵀ."""
+        return np.einsum("n,np,nq->pq", self.share, self.gradients, self.gradients)
 
     def matrix(self, name: str) -> np.ndarray:
         """The reference of one of ``MATRICES`` (a Monte Carlo Fisher has none: it is random)."""
         found: np.ndarray = getattr(self, name.replace("-", "_"))
         return found
 
-    def scaled(self, factor: float) -> References:
-        """References of ``factor`` times the loss."""
-        return replace(
-            self,
-            loss=self.loss * factor,
-            gradient=self.gradient * factor,
-            fisher=self.fisher * factor,
-            ggn=self.ggn * factor,
-            hessian=self.hessian * factor,
-            empirical_fisher=self.empirical_fisher * factor,
-        )
+    def reweighted(self, share: np.ndarray) -> References:
+        """The same examples with other shares."""
+        return replace(self, share=share)
 
 
 @dataclass(frozen=True)
@@ -109,7 +133,7 @@ class Scenario:
     weights: np.ndarray | None = None
     reduction: Literal["mean", "sum"] = "mean"
     batches: tuple[int, ...] = ()
-    theorems: tuple[Exact, ...] = field(default=())
+    theorems: tuple[Exact, ...] = ()
 
     @property
     def family(self) -> str:

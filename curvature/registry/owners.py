@@ -27,6 +27,7 @@ class _Owner:
     """What makes the backends of one type of arrays: a registered backend, or the bare namespace of the arrays."""
 
     name: str
+    registered: bool
     make: Callable[..., Backend]
 
 
@@ -36,7 +37,7 @@ class _Memory:
     def __init__(self, known: Catalogue[BackendSpec]) -> None:
         self.known = known
         self.owners: dict[type, _Owner] = {}
-        self.backends: dict[tuple[str, str], Backend] = {}
+        self.backends: dict[tuple[str, bool, str], Backend] = {}
 
 
 _memory: _Memory | None = None
@@ -74,7 +75,7 @@ def _backend(array: Any) -> Backend:
     if owner is None:
         owner = memory.owners[type(array)] = _owner(known, array)
     device = array_api_compat.device(array)
-    key = (owner.name, str(device))
+    key = (owner.name, owner.registered, str(device))
     if key not in memory.backends:
         memory.backends[key] = owner.make(device=device, dtype=None)
     return memory.backends[key]
@@ -93,7 +94,7 @@ def _owner(known: Catalogue[BackendSpec], array: Any) -> _Owner:
         )
     if names:
         entry = known.find(names.pop())
-        return _Owner(entry.spec.name, loaded(known, entry))
+        return _Owner(entry.spec.name, True, loaded(known, entry))
     if array_api_compat.is_array_api_obj(array):
         return _bare(array_api_compat.array_namespace(array))
     raise MixedBackendError(
@@ -106,7 +107,7 @@ def _bare(namespace: Any) -> _Owner:
     from ..backend import ArrayBackend  # the registry is imported before it
 
     name = namespace.__name__.removeprefix("array_api_compat.")
-    return _Owner(name, partial(ArrayBackend, name, namespace))
+    return _Owner(name, False, partial(ArrayBackend, name, namespace))
 
 
 def _owns(entry: Entry[BackendSpec], array: Any) -> bool:

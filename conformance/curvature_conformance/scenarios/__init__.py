@@ -10,7 +10,6 @@ from curvature.registry import API, hooks
 
 from ..scenario import Scenario
 from . import deep_linear, linear_models, networks, other_parameters
-from .reweighting import reweighted
 from .transformations import batched, summed, weighted
 
 _WEIGHTS = np.array([0.5, 2.0, 0.0, 1.0, 1.5, 0.25, 3.0, 0.75])
@@ -21,8 +20,7 @@ def own_scenarios() -> tuple[Scenario, ...]:
     """The suite's own."""
     logistic, softmax = linear_models.logistic(), linear_models.softmax_regression()
     linear, tanh, deep = linear_models.linear_regression(), networks.tanh_network(), deep_linear.deep_linear()
-    rows = networks.stored_as_rows()
-    masked = weighted(tanh, _WEIGHTS[: tanh.size], lambda w: reweighted(tanh, w), "masked")
+    masked = weighted(tanh, _WEIGHTS[: tanh.size], "masked")
     return (
         logistic,
         linear_models.poisson_regression(),
@@ -32,7 +30,7 @@ def own_scenarios() -> tuple[Scenario, ...]:
         networks.one_datum("tanh"),
         networks.one_datum("relu"),
         tanh,
-        rows,
+        networks.stored_as_rows(),
         other_parameters.elementwise_scale(),
         other_parameters.without_inputs("poisson"),
         other_parameters.without_inputs("bernoulli"),
@@ -40,7 +38,7 @@ def own_scenarios() -> tuple[Scenario, ...]:
         summed(tanh),
         summed(batched(masked, 2, 4)),
         batched(deep, 2, 3, 1),
-        weighted(linear, _WEIGHTS[: linear.size], lambda w: reweighted(linear, w)),
+        weighted(linear, _WEIGHTS[: linear.size]),
     )
 
 

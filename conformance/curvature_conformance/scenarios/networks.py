@@ -50,7 +50,6 @@ def one_hidden_layer(
     x: np.ndarray,
     activation: str,
     terms: Callable[[np.ndarray], OutputTerms],
-    weights: np.ndarray | None = None,
 ) -> References:
     """References of f = (φ((x, 1) A), 1) B in the flat order (A, B), both row-major, biases as last rows.
 
@@ -80,7 +79,7 @@ def one_hidden_layer(
     second_derivative[:, :, :p, p:] = cross
     second_derivative[:, :, p:, :p] = cross.transpose(0, 1, 3, 2)
     jacobian = np.concatenate([left, right], axis=2)
-    return assemble(jacobian, terms(a @ second), second=second_derivative, weights=weights)
+    return assemble(jacobian, terms(a @ second), second_derivative)
 
 
 def _matrices(rng: np.random.Generator, sizes: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:

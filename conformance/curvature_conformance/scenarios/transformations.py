@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 
-from ..scenario import References, Scenario
+from ..scenario import Scenario
 
 
 def summed(scenario: Scenario) -> Scenario:
     """The sum over examples for the mean: everything is Σ w_n times as large."""
+    references = scenario.references
     return replace(
         scenario,
         name=f"{scenario.name}+sum",
         summary=f"{scenario.summary}; reduction 'sum'",
         reduction="sum",
-        references=scenario.references.scaled(scenario.total_weight),
+        references=references.reweighted(references.share * scenario.total_weight),
     )
 
 
@@ -30,14 +30,12 @@ def batched(scenario: Scenario, *sizes: int) -> Scenario:
     )
 
 
-def weighted(
-    scenario: Scenario, weights: np.ndarray, references: Callable[[np.ndarray], References], label: str = "weights"
-) -> Scenario:
-    """Examples with weights (0 masks one), and the references that they give."""
+def weighted(scenario: Scenario, weights: np.ndarray, label: str = "weights") -> Scenario:
+    """Examples with weights (0 masks one); for a mean."""
     return replace(
         scenario,
         name=f"{scenario.name}+{label}",
         summary=f"{scenario.summary}; weights {np.round(weights, 3).tolist()}",
         weights=weights,
-        references=references(weights),
+        references=scenario.references.reweighted(weights / weights.sum()),
     )

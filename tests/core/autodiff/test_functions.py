@@ -127,7 +127,7 @@ CASES |= {
     ),
     "sort": (lambda xp, a: xp.sort(a, axis=1) * a, [(2, 5)]),
     "astype": (lambda xp, a: xp.astype(a, a.dtype) * a, [(3,)]),
-    "creation": (lambda xp, a: a * xp.ones_like(a) + xp.full(a.shape, 2.0, dtype=a.dtype) ** 2 * a * a, [(3,)]),
+    "creation": (lambda xp, a: a * xp.ones_like(a) + xp.full_like(a, 3.0) * a * xp.full(a.shape, 2.0, dtype=a.dtype) ** 2 * a * a, [(3,)]),
     "solve": (lambda xp, a, b: xp.linalg.solve(matrices(a), b), [(3, 3), (3, 2)]),
     "solve a vector": (lambda xp, a, b: xp.linalg.solve(matrices(a), b), [(3, 3), (3,)]),
     "solve stacks": (lambda xp, a, b: xp.linalg.solve(matrices(a), b), [(3, 3), (4, 3, 2)]),
@@ -184,6 +184,15 @@ def test_agrees_with_torch(lib, name):
     close(product, curved, tolerance=1e-10)
     for before, after in zip(points, ours, strict=True):
         np.testing.assert_array_equal(before, np.asarray(after))
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_cotangents_of_symmetric_matrices_are_symmetric(lib, part):
+    a = lib.normal(3, 3)
+    symmetric = a + lib.xp.matrix_transpose(a)
+    y, pull = autodiff.vjp(lambda x: namespace(x).linalg.eigh(x)[part], symmetric)
+    cotangent = np.asarray(pull(lib.normal(*y.shape, seed=5)))
+    np.testing.assert_allclose(cotangent, cotangent.T, rtol=1e-12, atol=1e-14)
 
 
 def close(ours, theirs, tolerance=TOLERANCE):

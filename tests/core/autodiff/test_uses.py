@@ -138,6 +138,15 @@ def test_a_kernel_whose_axes_are_mixed_is_not_a_matrix(lib):
     assert "permute_dims" in uses.unrecognised["k"]
 
 
+def test_a_transpose_that_is_not_undone_at_the_same_place_is_not_a_matrix(lib):
+    def f(params, x):
+        xp = namespace(params["k"])
+        return x @ xp.reshape(xp.permute_dims(xp.reshape(params["k"].T, (3, 4, 2)), (1, 2, 0)), (8, 3))
+
+    uses = check(lib, f, {"k": lib.normal(2, 12)}, lib.normal(5, 8))
+    assert "permute_dims" in uses.unrecognised["k"]
+
+
 def test_tied_weights_have_two_uses(lib):
     def f(params, x):
         xp = namespace(params["w"])

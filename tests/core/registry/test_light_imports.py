@@ -40,8 +40,9 @@ def test_import_discovers_no_plugin() -> None:
 
 
 def test_import_is_quick() -> None:
-    code = "import time; t = time.perf_counter(); import curvature; print(time.perf_counter() - t)"
-    assert min(float(_run(code)) for _ in range(3)) < 0.6
+    # Processor time: that of the clock on the wall depends on what else the machine does.
+    code = "import time; t = time.process_time(); import curvature; print(time.process_time() - t)"
+    assert min(float(_run(code)) for _ in range(5)) < 0.6
 
 
 def test_names_that_are_functions_stay_functions() -> None:

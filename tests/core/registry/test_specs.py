@@ -50,4 +50,5 @@ def test_versions_that_get_on(version: tuple[int, int], works: bool) -> None:
 
 def test_near_names_ignore_case_and_underscores() -> None:
     assert names.near("Low_Rank", ["low-rank", "kfac"]) == ["low-rank"]
+    assert names.near("KFAC", ["low-rank", "kfac"]) == ["kfac"]
     assert names.near("qqq", ["low-rank", "kfac"]) == []

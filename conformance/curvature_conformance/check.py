@@ -1,0 +1,67 @@
+"""A check is a named function with a sentence that says what it shows; the list of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["backend", "matrix", "approximation", "likelihood"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check.
+
+    Attributes:
+        name: "group: what it shows", unique.
+        kind: "backend" checks take a ``Setting``; "matrix" and "approximation" checks a ``Case``; "likelihood" checks a
+            ``LikelihoodCase``.
+        function: raises ``CheckFailure`` (or any other exception) where the subject does not conform.
+        capability: the backend's capability that it needs; where the backend makes no such claim the check must end in
+            ``UnsupportedError`` instead.
+        applies: whether it says anything about a given case.
+    """
+
+    name: str
+    kind: Kind
+    function: Callable[[Any], None]
+    capability: str | None = None
+    applies: Callable[[Any], bool] = lambda case: True
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of its docstring."""
+        return (self.function.__doc__ or "").strip().partition("\n\n")[0].replace("\n    ", " ")
+
+
+_checks: dict[str, Check] = {}
+
+
+def check(
+    kind: Kind,
+    group: str,
+    *,
+    capability: str | None = None,
+    applies: Callable[[Any], bool] = lambda case: True,
+) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+    """Add a function to the list of checks, under the name ``group/function-name``."""
+
+    def add(function: Callable[[Any], None]) -> Callable[[Any], None]:
+        name = f"{group}/{function.__name__.replace('_', '-')}"
+        if name in _checks:
+            raise ValueError(f"two checks are called {name!r}")
+        if not function.__doc__:
+            raise ValueError(f"check {name!r} has no docstring that says what it shows")
+        _checks[name] = Check(name, kind, function, capability, applies)
+        return function
+
+    return add
+
+
+def checks(kind: Kind | None = None) -> tuple[Check, ...]:
+    """All checks, or those of one kind, in the order of their definition."""
+    from . import checks as modules
+
+    modules.load()
+    return tuple(found for found in _checks.values() if kind is None or found.kind == kind)

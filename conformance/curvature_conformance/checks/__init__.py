@@ -1,0 +1,32 @@
+"""The checks, by what they look at; importing a module adds its checks to the list."""
+
+from __future__ import annotations
+
+from importlib import import_module
+
+_MODULES = (
+    "arrays",
+    "random_numbers",
+    "linear_algebra",
+    "derivatives",
+    "elementary_functions",
+    "parameter_uses",
+    "claims",
+    "problems",
+    "matrices",
+    "monte_carlo",
+    "likelihoods",
+    "methods",
+    "products",
+    "inverses",
+    "spectra",
+    "algebra",
+    "scaling",
+    "theorems",
+)
+
+
+def load() -> None:
+    """Import all of them, once, in order."""
+    for name in _MODULES:
+        import_module(f".{name}", __name__)

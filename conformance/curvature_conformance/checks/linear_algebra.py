@@ -1,0 +1,93 @@
+"""Linear algebra that the Array API standard lacks or leaves open."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..check import check
+from ..failures import expect, expect_close
+from ..setting import Setting
+
+_N = 5
+
+
+def _positive(setting: Setting) -> np.ndarray:
+    root = setting.normal(_N, _N, seed=3)
+    return root @ root.T + 0.5 * np.eye(_N)
+
+
+@check("backend", "linear-algebra", capability="arrays")
+def cholesky_of_a_positive_definite_matrix(setting: Setting) -> None:
+    """cholesky gives (L, True) with L lower triangular, L Lᵀ = A and a positive diagonal, and leaves A as it was."""
+    matrix = _positive(setting)
+    a = setting.asarray(matrix)
+    lower, ok = setting.backend.cholesky(a)
+    expect(ok is True or bool(ok), "ok of a positive definite matrix", repr(ok), formula="True")
+    causes = "the upper factor where the lower was asked for"
+    expect_close(setting, lower, np.linalg.cholesky(matrix), "L of cholesky(A)", formula="the lower factor, A = L Lᵀ", causes=causes)
+    expect_close(setting, a, matrix, "A after cholesky(A)", formula="A as it was", causes="an in-place factorisation")
+
+
+@check("backend", "linear-algebra", capability="arrays")
+def cholesky_without_a_factor(setting: Setting) -> None:
+    """cholesky of an indefinite matrix says ok = False, and neither raises nor claims a factor."""
+    vectors, _ = np.linalg.qr(setting.normal(_N, _N, seed=4))
+    for label, values in (("indefinite", [-1.0, 1.0, 2.0, 3.0, 4.0]), ("negative definite", [-1.0, -2.0, -3.0, -4.0, -5.0])):
+        _, ok = setting.backend.cholesky(setting.asarray(vectors * np.array(values) @ vectors.T))
+        expect(
+            not bool(ok), f"ok of cholesky of a matrix that is {label}", repr(ok), formula="False: it has no Cholesky factor",
+            causes="NaN that is not looked for (JAX returns it), an exception that is swallowed",
+        )
+
+
+@check("backend", "linear-algebra", capability="arrays")
+def cholesky_symmetrises(setting: Setting) -> None:
+    """cholesky factors (A + Aᵀ)/2, whichever triangle the library reads."""
+    matrix = _positive(setting)
+    skew = np.triu(np.full((_N, _N), 0.1), 1)
+    lower, ok = setting.backend.cholesky(setting.asarray(matrix + skew - skew.T))
+    expect(bool(ok), "ok", "False", formula="True: (A + Aᵀ)/2 is positive definite")
+    expect_close(
+        setting, lower, np.linalg.cholesky(matrix), "L of cholesky(A) for an A that is not quite symmetric",
+        formula="the factor of (A + Aᵀ)/2", causes="the lower triangle read as it is (NumPy)",
+    )
+
+
+@check("backend", "linear-algebra", capability="arrays")
+def eigenvalues_and_eigenvectors(setting: Setting) -> None:
+    """eigh gives ascending eigenvalues and orthonormal eigenvectors that make up the matrix again."""
+    matrix = _positive(setting) - 2 * np.eye(_N)
+    a = setting.asarray(matrix)
+    values, vectors = setting.backend.eigh(a)
+    v = setting.numpy(vectors).astype(float)
+    w = setting.numpy(values).astype(float)
+    expect(bool(np.all(np.diff(w) >= 0)), "eigenvalues of eigh", f"in the order {w}", formula="ascending")
+    expect_close(setting, values, np.linalg.eigvalsh(matrix), "eigenvalues of eigh", formula="those of A", tolerance=10)
+    gap = float(np.max(np.abs(v.T @ v - np.eye(_N))))
+    expect(gap <= 100 * setting.tolerance, "VᵀV of eigh", f"differs from I by {gap:.1e}", formula="I: orthonormal columns")
+    gap = float(np.max(np.abs(v @ np.diag(w) @ v.T - matrix)))
+    expect(
+        gap <= 100 * setting.tolerance, "V diag(λ) Vᵀ of eigh", f"differs from A by {gap:.1e}", formula="A",
+        causes="eigenvectors as rows, eigenvalues sorted without their vectors",
+    )
+    expect_close(setting, a, matrix, "A after eigh(A)", formula="A as it was", causes="an in-place decomposition")
+
+
+@check("backend", "linear-algebra", capability="arrays")
+def triangular_solves(setting: Setting) -> None:
+    """solve_triangular solves lower, upper and transposed systems, for vectors and matrices, and reads one triangle only."""
+    full = setting.normal(_N, _N, seed=5) + 4 * np.eye(_N)
+    vector, matrix = setting.normal(_N, seed=6), setting.normal(_N, 2, seed=7)
+    for lower in (True, False):
+        triangle = np.tril(full) if lower else np.triu(full)
+        for transposed in (False, True):
+            effective = triangle.T if transposed else triangle
+            for b in (vector, matrix):
+                found = setting.backend.solve_triangular(
+                    setting.asarray(full), setting.asarray(b), lower=lower, transposed=transposed
+                )
+                expect_close(
+                    setting, found, np.linalg.solve(effective, b),
+                    f"solve_triangular(a, b{b.shape}, lower={lower}, transposed={transposed})",
+                    formula="op(tri(a))⁻¹ b", causes="transposed ignored, the other triangle read", tolerance=10,
+                )

@@ -1,0 +1,145 @@
+"""Bad input gets an error that names the thing, before any work."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import curvature as cv
+
+
+def linear(params, x):
+    return x @ params["w"]
+
+
+def problem(x=None, y=None, likelihood=None, *, params=None, apply=linear, **options):
+    x = np.ones((3, 2)) if x is None else x
+    y = np.zeros(3, dtype=np.int64) if y is None else y
+    params = {"w": np.ones((2, 4))} if params is None else params
+    made = cv.Problem(cv.Model(apply, params), likelihood or cv.Categorical(), (x, y), **options)
+    made.loss()
+    return made
+
+
+def test_labels_out_of_range_name_the_example_and_the_range():
+    with pytest.raises(cv.DataError, match="label of example 2 is 4, outside 0 … 3"):
+        problem(y=np.array([0, 1, 4]))
+    with pytest.raises(cv.DataError, match="label of example 0 is -1"):
+        problem(y=np.array([-1, 1, 2]))
+
+
+def test_labels_of_the_wrong_kind():
+    with pytest.raises(cv.DataError, match="class indices, integers from 0 to 3"):
+        problem(y=np.zeros(3))
+    with pytest.raises(cv.DataError, match=r"labels of shape \(3, 4\)"):
+        problem(y=np.zeros((3, 4), dtype=np.int64))
+    with pytest.raises(cv.DataError, match=r"a label of example 1 lies outside \[0, 1\]"):
+        problem(y=np.array([0.0, 2.0, 1.0]), likelihood=cv.Bernoulli(), params={"w": np.ones((2, 1))})
+    with pytest.raises(cv.DataError, match="example 2 has no counts"):
+        problem(y=np.array([0.0, 2.0, 1.5]), likelihood=cv.Poisson(), params={"w": np.ones((2, 1))})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_nan_names_the_example(value):
+    x = np.ones((3, 2))
+    x[1, 0] = value
+    with pytest.raises(cv.DataError, match="x of example 1 is NaN or infinite"):
+        problem(x=x)
+    y = np.array([0.0, 1.0, value])
+    with pytest.raises(cv.DataError, match="y of example 2 is NaN or infinite"):
+        problem(y=y, likelihood=cv.Gaussian(), params={"w": np.ones((2, 1))})
+
+
+def test_shapes_that_do_not_fit():
+    with pytest.raises(cv.DataError, match=r"x has shape \(2, 2\), y has 3 examples"):
+        problem(x=np.ones((2, 2)))
+    with pytest.raises(cv.DataError, match=r"targets of shape \(3, 3\) do not fit outputs of shape \(3, 4\)"):
+        problem(y=np.ones((3, 3)), likelihood=cv.Gaussian())
+    with pytest.raises(cv.ModelError, match="examples lie on the first axis"):
+        problem(apply=lambda params, x: (x @ params["w"]).T)
+    with pytest.raises(cv.ModelError, match="returned a list"):
+        problem(apply=lambda params, x: [x @ params["w"]])
+
+
+def test_empty_data():
+    with pytest.raises(cv.DataError, match="batch 0 is empty"):
+        problem(x=np.ones((0, 2)), y=np.zeros(0, dtype=np.int64))
+    model = cv.Model(linear, {"w": np.ones((2, 4))})
+    with pytest.raises(cv.DataError, match="holds no batches"):
+        cv.Problem(model, cv.Categorical(), []).loss()
+
+
+def test_a_one_shot_iterator_is_refused():
+    model = cv.Model(linear, {"w": np.ones((2, 4))})
+    with pytest.raises(cv.DataError, match="one-shot iterator"):
+        cv.Problem(model, cv.Categorical(), iter([(np.ones((1, 2)), np.zeros(1, dtype=int))]))
+
+
+def test_weights():
+    model = cv.Model(linear, {"w": np.ones((2, 4))})
+    data = (np.ones((3, 2)), np.zeros(3, dtype=np.int64))
+    with pytest.raises(cv.DataError, match=r"weights have shape \(2,\)|y has 3 examples"):
+        cv.Problem(model, cv.Categorical(), (*data, np.ones(2)))
+    with pytest.raises(cv.DataError, match="weight of example 1 is negative"):
+        cv.Problem(model, cv.Categorical(), (*data, np.array([1.0, -1.0, 1.0])))
+    with pytest.raises(cv.DataError, match="weights of all examples are zero"):
+        _ = cv.Problem(model, cv.Categorical(), (*data, np.zeros(3))).total_weight
+
+
+def test_parameters():
+    with pytest.raises(cv.DataError, match="'w' has dtype int64"):
+        cv.Model(linear, {"w": np.ones((2, 4), dtype=np.int64)})
+    with pytest.raises(cv.DataError, match="no parameters"):
+        cv.Model(linear, {})
+    with pytest.raises(cv.MixedBackendError, match="float32"):
+        cv.Model(linear, {"v": np.ones(1, dtype=np.float32), "w": np.ones((2, 4))})
+    with pytest.raises(cv.ModelError, match="apply must be a function"):
+        cv.Model(3, {"w": np.ones(1)})
+
+
+def test_data_of_another_library():
+    x = cv.backend("torch").asarray(np.ones((3, 2)))
+    with pytest.raises(cv.MixedBackendError, match=r"x is a torch.Tensor.*backend.asarray"):
+        problem(x=x)
+
+
+def test_the_class_of_a_likelihood_is_no_likelihood():
+    with pytest.raises(cv.DataError, match=r"Categorical\(\)"):
+        cv.Problem(cv.Model(linear, {"w": np.ones((2, 4))}), cv.Categorical, (np.ones((3, 2)), np.zeros(3, dtype=int)))
+
+
+def test_unknown_objects_are_no_models():
+    with pytest.raises(cv.UnsupportedError, match=r"no plugin knows .*builtins.dict.*curvature.Model\(apply, params\)"):
+        cv.as_model({})
+
+
+def test_coupled_examples_are_refused():
+    """Batch normalisation in training mode: an example's outputs depend on the others."""
+
+    def apply(params, x):
+        xp = cv.namespace(x)
+        return (x - xp.mean(x, axis=0)) @ params["w"]
+
+    made = problem(x=np.arange(6.0).reshape(3, 2), apply=apply)
+    with pytest.raises(cv.ModelError, match="couples its examples or is random"):
+        cv.approximate(cv.Fisher(made), "diagonal")
+
+
+def test_unused_parameters_are_said_and_have_zero_rows(be):
+    params = {"ghost": be.asarray(np.ones(3)), "w": be.asarray(np.ones((2, 4)))}
+    made = cv.Problem(cv.Model(linear, params), cv.Categorical(), (be.asarray(np.eye(2)), be.asarray(np.array([0, 3]))))
+    with pytest.warns(cv.UnusedParameterWarning, match="does not use 'ghost'"):
+        diagonal = cv.approximate(cv.Fisher(made), "diagonal")
+    entries = be.to_numpy(diagonal.diagonal())
+    assert np.all(entries[:3] == 0)
+    assert np.all(entries[3:] > 0)
+    kfac = cv.approximate(cv.Fisher(made), "kfac")
+    assert np.all(be.to_numpy(kfac.to_dense())[:3] == 0)
+    dense = be.to_numpy(cv.Fisher(made).to_dense())
+    assert np.all(dense[:3] == 0)
+
+
+def test_statistics_that_are_not_finite_are_refused():
+    made = problem(x=np.full((3, 2), 1e200), y=np.zeros(3), likelihood=cv.Gaussian(), params={"w": np.ones((2, 1))})
+    with np.errstate(all="ignore"), pytest.raises(cv.DataError, match="NaN or infinite"):
+        cv.approximate(cv.Fisher(made), "kfac")

@@ -1,0 +1,169 @@
+"""Layers are proven before they are believed, and what fails takes the general path."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+import curvature as cv
+
+
+def dense_fisher(problem):
+    """J S Sᵀ Jᵀ from the Jacobian, by NumPy."""
+    be = problem.backend
+    jacobian = be.to_numpy(cv.Jacobian(problem).to_dense())
+    batch = next(problem.batches())
+    outputs = problem.outputs(problem.params, batch)
+    factor = be.to_numpy(problem.likelihood.fisher_factor(outputs))
+    n, c, _ = factor.shape
+    rows = np.einsum("ncp,ncr->nrp", jacobian.reshape(n, c, -1), factor)
+    return np.einsum("nrp,nrq->pq", rows, rows) / n
+
+
+def make(be, apply, params, x, c=2):
+    arrays = {name: be.asarray(value) for name, value in params.items()}
+    y = np.arange(x.shape[0]) % c
+    return cv.Problem(cv.Model(apply, arrays), cv.Categorical(), (be.asarray(x), be.asarray(y)))
+
+
+def kinds(problem):
+    return {layer.name: layer.kind for layer in problem.structure.layers}
+
+
+def check_against_dense(problem):
+    be, expected = problem.backend, dense_fisher(problem)
+    exact = be.to_numpy(cv.approximate(cv.Fisher(problem), "exact").to_dense())
+    np.testing.assert_allclose(exact, expected, rtol=1e-10, atol=1e-13)
+    diagonal = be.to_numpy(cv.approximate(cv.Fisher(problem), "diagonal").diagonal())
+    np.testing.assert_allclose(diagonal, np.diag(expected), rtol=1e-10, atol=1e-13)
+    np.testing.assert_allclose(be.to_numpy(cv.Fisher(problem).to_dense()), expected, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_dense_layer_joins_its_weight_and_bias(be, generator, transposed):
+    w, b = generator.standard_normal((3, 2)), generator.standard_normal(2)
+
+    def apply(p, x):
+        weight = cv.namespace(p["w"]).matrix_transpose(p["w"]) if transposed else p["w"]
+        return x @ weight + p["b"]
+
+    problem = make(be, apply, {"w": w.T if transposed else w, "b": b}, generator.standard_normal((5, 3)))
+    (layer,) = problem.structure.layers
+    assert (layer.kind, layer.weight, layer.bias, layer.transposed) == ("affine", "w", "b", transposed)
+    assert layer.block.shape == ((2, 4) if transposed else (4, 2))
+    check_against_dense(problem)
+
+
+def test_a_weight_that_is_used_twice(be, generator):
+    """h = tanh(x W), f = h W V: W has two uses; K-FAC takes them as shared positions, the diagonal is still exact."""
+
+    def apply(p, x):
+        return cv.namespace(x).tanh(x @ p["w"]) @ p["w"] @ p["v"]
+
+    params = {"w": generator.standard_normal((3, 3)), "v": generator.standard_normal((3, 2))}
+    problem = make(be, apply, params, generator.standard_normal((5, 3)))
+    assert kinds(problem) == {"w": "affine", "v": "affine"}
+    assert len(problem.structure.layers[1].uses) == 2
+    check_against_dense(problem)
+
+
+def test_a_weight_tied_in_two_orientations_takes_the_general_path(be, generator):
+    def apply(p, x):
+        xp = cv.namespace(x)
+        return xp.tanh(x @ p["w"]) @ xp.matrix_transpose(p["w"]) @ p["v"]
+
+    params = {"w": generator.standard_normal((3, 4)), "v": generator.standard_normal((3, 2))}
+    problem = make(be, apply, params, generator.standard_normal((5, 3)))
+    with pytest.warns(cv.FallbackWarning, match="'w'.*several orientations"):
+        check_against_dense(problem)
+
+
+def test_a_scale_takes_the_general_path(be, generator):
+    def apply(p, x):
+        return (x * p["scale"]) @ p["w"]
+
+    params = {"scale": generator.standard_normal(3), "w": generator.standard_normal((3, 2))}
+    problem = make(be, apply, params, generator.standard_normal((5, 3)))
+    assert kinds(problem) == {"scale": "general", "w": "affine"}
+    with pytest.warns(cv.FallbackWarning, match="'scale'"):
+        check_against_dense(problem)
+
+
+def test_a_weight_that_enters_in_a_second_way_is_not_half_counted(be, generator):
+    """f = x W + (W's own sum): the matmul alone would give a part of the gradient."""
+
+    def apply(p, x):
+        xp = cv.namespace(x)
+        return x @ p["w"] + xp.sum(p["w"] ** 2, axis=0)
+
+    problem = make(be, apply, {"w": generator.standard_normal((3, 2))}, generator.standard_normal((5, 3)))
+    assert kinds(problem) == {"w": "general"}
+    with pytest.warns(cv.FallbackWarning):
+        check_against_dense(problem)
+
+
+def test_shared_positions(be, generator):
+    """One weight at T positions, then a mean over them."""
+
+    def apply(p, x):
+        xp = cv.namespace(x)
+        return xp.mean(xp.tanh(x @ p["w"] + p["b"]), axis=1) @ p["v"]
+
+    params = {name: generator.standard_normal(s) for name, s in {"w": (3, 4), "b": (4,), "v": (4, 2)}.items()}
+    problem = make(be, apply, params, generator.standard_normal((5, 6, 3)))
+    assert kinds(problem) == {"w+b": "affine", "v": "affine"}
+    check_against_dense(problem)
+
+
+def test_examples_on_another_axis_are_noticed(be, generator):
+    """(T, N, d) with T = N: shapes alone cannot tell, the proof does."""
+
+    def apply(p, x):
+        xp = cv.namespace(x)
+        return xp.mean(xp.permute_dims(x, (1, 0, 2)) @ p["w"], axis=0)
+
+    x = generator.standard_normal((4, 4, 3))
+    problem = make(be, apply, {"w": generator.standard_normal((3, 2))}, x)
+    assert kinds(problem) == {"w": "general"}
+    with pytest.warns(cv.FallbackWarning, match="examples are mixed"):
+        check_against_dense(problem)
+
+
+def test_a_model_without_inputs(be):
+    """p(y|θ): every example has the outputs θ."""
+    theta = be.asarray(np.array([0.3, -0.2]))
+    y = be.asarray(np.array([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0]]))
+    problem = cv.Problem(cv.Model(lambda params, x: params, theta), cv.Poisson(), (None, y))
+    expected = np.diag(np.exp([0.3, -0.2]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for method in ("exact", "diagonal", "kfac"):
+            dense = be.to_numpy(cv.approximate(cv.Fisher(problem), method).to_dense())
+            np.testing.assert_allclose(dense, expected, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(be.to_numpy(cv.Hessian(problem).to_dense()), expected, rtol=1e-12, atol=1e-15)
+
+
+def test_many_parameters_outside_of_layers_go_backwards(be, generator):
+    """More numbers than example-column pairs: one example at a time, backwards; the result is the same."""
+
+    def apply(p, x):
+        xp = cv.namespace(x)
+        return xp.sum(x[:, :, None] * p["w"] ** 2, axis=1)
+
+    problem = make(be, apply, {"w": generator.standard_normal((5, 2))}, generator.standard_normal((2, 5)))
+    with pytest.warns(cv.FallbackWarning):
+        check_against_dense(problem)
+
+
+def test_the_structure_is_found_once_for_a_model(be, generator, monkeypatch):
+    from curvature.problem import evaluation
+
+    calls = []
+    original = evaluation.find_layers
+    monkeypatch.setattr(evaluation, "find_layers", lambda *args: calls.append(1) or original(*args))
+    problem = make(be, lambda p, x: x @ p["w"], {"w": generator.standard_normal((3, 2))}, generator.standard_normal((5, 3)))
+    for _ in range(3):
+        cv.approximate(cv.Fisher(problem.at(problem.params)), "kfac")
+    assert len(calls) == 1
