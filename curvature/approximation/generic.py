@@ -33,7 +33,7 @@ def estimate(matrix: Operator, method: Approximation, backend: Backend) -> Any:
 
 
 @dispatch
-def build(method: Approximation, statistics: object, structure: object) -> Operator:
+def build(method: Approximation, statistics: Any, structure: Any) -> Operator:
     """The operator that ``statistics`` stand for. Add a method with ``@curvature.build.dispatch``.
 
     Args:
