@@ -12,7 +12,7 @@ from ..errors import DataError
 from ..matrices import GGN, EmpiricalFisher, Fisher, GaussNewtonMatrix, MonteCarloFisher
 from ..operators import Operator
 from ..problem import Problem
-from .damping import Constant, Damping
+from .damping import Constant, Damping, LevenbergMarquardt
 from .step_size import Backtracking, QuadraticModel, StepSize, check_step_size, minimise_quadratic
 from .vectors import add, combine, dot, scale
 
@@ -92,8 +92,8 @@ class NaturalGradient:
         approximation: Any = "kfac",
         *,
         fisher: str | Callable[[Problem], GaussNewtonMatrix] = "exact",
-        damping: float | Damping = 1e-3,
-        learning_rate: StepSize = 1.0,
+        damping: float | Damping = LevenbergMarquardt(),
+        learning_rate: StepSize = QuadraticModel(),
         momentum: float = 0.0,
         trust_region: float | None = None,
         l2: float = 0.0,

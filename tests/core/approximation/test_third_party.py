@@ -49,7 +49,7 @@ def test_it_runs_on_every_backend(be, problem):
 
 
 def test_it_trains(problem):
-    opt = cv.NaturalGradient(TiedDiagonal(), damping=1e-2)
+    opt = cv.NaturalGradient(TiedDiagonal())
     params, state = problem.params, opt.init(problem)
     losses = []
     for _ in range(5):

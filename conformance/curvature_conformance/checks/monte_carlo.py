@@ -1,0 +1,58 @@
+"""The Monte Carlo Fisher: random, but fixed by its seed, and right on average."""
+
+from __future__ import annotations
+
+import numpy as np
+
+import curvature as cv
+
+from ..case import SEED, Case
+from ..check import check
+from ..failures import expect
+
+_SAMPLES = 400
+
+
+def _factors(case: Case, samples: int, seed: int) -> np.ndarray:
+    """S (N, C, R) of all batches, without the scale of the reduction."""
+    problem = case.problem
+    matrix = cv.MonteCarloFisher(problem, samples=samples, seed=seed)
+    parts = [case.setting.require_own(matrix.output_factor(e), "output_factor") for e, _ in problem.evaluations()]
+    return np.concatenate(parts).astype(np.float64) / problem.scale**0.5
+
+
+@check("matrix", "monte-carlo", capability="parameter_uses")
+def converges_to_the_fisher(case: Case) -> None:
+    """The mean of 400 draws of s sᵀ is the Fisher information of the outputs, to six standard errors."""
+    scores = _factors(case, _SAMPLES, SEED) * _SAMPLES**0.5
+    draws = np.einsum("ncr,ndr->rncd", scores, scores)
+    error = draws.std(axis=0, ddof=1) / _SAMPLES**0.5
+    gap = np.abs(draws.mean(axis=0) - case.references.output_fisher)
+    # A rare event may not occur among the draws at all: the floor is what one occurrence would contribute.
+    worst = float(np.max(gap / (error + np.abs(case.references.output_fisher).max() / _SAMPLES)))
+    expect(
+        worst <= 6, f"the mean of {_SAMPLES} draws of s sᵀ", f"{worst:.1f} standard errors from the Fisher information",
+        formula="E[s sᵀ] = F_n over y drawn from the model's own distribution", causes="the labels of the data, a wrong "
+        "variance, draws that are the same for every example, a factor 1/√samples that is missing",
+    )
+
+
+@check("matrix", "monte-carlo", capability="linearize")
+def one_seed_is_one_matrix(case: Case) -> None:
+    """The operator of one seed is one and the same matrix each time; other seeds give other matrices."""
+    first, second = case.dense(case.matrix("monte-carlo-fisher", seed=1)), case.dense(case.matrix("monte-carlo-fisher", seed=1))
+    expect(np.array_equal(first, second), "MonteCarloFisher(problem, seed=1), twice", "two matrices", formula="one", causes="random state that is global, or consumed by use")
+    matrix, v = case.matrix("monte-carlo-fisher", seed=1), case.vector(1)
+    for attempt in ("first", "second"):
+        case.close(matrix @ case.array(v), first @ v, f"the {attempt} product", formula="the same matrix each time", tolerance=10)
+    others = [case.dense(case.matrix("monte-carlo-fisher", seed=seed)) for seed in (2, 3, 4, 5)]
+    expect(any(not np.array_equal(first, other) for other in others), "MonteCarloFisher for five seeds", "five times the same", formula="different draws", causes="the seed is ignored")
+
+
+@check("matrix", "monte-carlo", capability="parameter_uses")
+def products_are_those_of_the_factor(case: Case) -> None:
+    """The products of the operator are those of its output factor: Σ_n w_n J_nᵀ S_n S_nᵀ J_n."""
+    factors = _factors(case, 3, 0)
+    gradients = np.einsum("ncp,ncr->npr", case.references.jacobian, factors)
+    expected = np.einsum("n,npr,nqr->pq", case.references.share, gradients, gradients)
+    case.close(case.matrix("monte-carlo-fisher").to_dense(), expected, "MonteCarloFisher(problem).to_dense()", formula="Σ_n w_n J_nᵀ S_n S_nᵀ J_n")
