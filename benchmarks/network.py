@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ def parameters(dtype: str = "float32") -> list[dict[str, Any]]:
             "weight": (rng.standard_normal((out, inp)) * (2 / inp) ** 0.5).astype(dtype),
             "bias": (0.01 * rng.standard_normal(out)).astype(dtype),
         }
-        for inp, out in zip(SIZES, SIZES[1:], strict=False)
+        for inp, out in pairwise(SIZES)
     ]
 
 

@@ -58,6 +58,7 @@ from .trees import ParameterSpace
 __version__ = "0.1.0"
 
 __all__ = [
+    "GGN",
     "Approximation",
     "ApproximationSpec",
     "ArrayBackend",
@@ -79,7 +80,6 @@ __all__ = [
     "EmpiricalFisher",
     "FallbackWarning",
     "Fisher",
-    "GGN",
     "GaussNewtonMatrix",
     "Gaussian",
     "Hessian",

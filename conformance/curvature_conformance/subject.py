@@ -79,8 +79,6 @@ def _approximation(name: str, backend: str | cv.Backend | None) -> cv.Approximat
             cv.backend(name)
         except cv.UnknownBackendError as no_backend:
             raise UnknownSubjectError(f"{no_backend}; {no_approximation}") from None
-        except cv.PrecisionError:
-            pass
         return None
 
 

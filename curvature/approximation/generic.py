@@ -4,23 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from plum import Dispatcher
-
 from ..backend import Backend
 from ..errors import DataError
-from ..operators import Operator
+from ..operators import Operator, open_function
 from ..problem import Structure
 from ..registry import approximation as find_approximation
-from ..registry import load_extension
+from ..registry import check_needs, load_extension
 from ..trees import count, leaves
 from .base import Approximation, refuse
 
 Tree = Any
 
-dispatch = Dispatcher()
 
-
-@dispatch
+@open_function
 def estimate(matrix: Operator, method: Approximation, backend: Backend) -> Any:
     """Statistics (a tree of arrays) from which ``build`` makes the approximation of ``matrix``.
 
@@ -32,7 +28,7 @@ def estimate(matrix: Operator, method: Approximation, backend: Backend) -> Any:
     raise refuse(matrix, method)
 
 
-@dispatch
+@open_function
 def build(method: Approximation, statistics: Any, structure: Any) -> Operator:
     """The operator that ``statistics`` stand for. Add a method with ``@curvature.build.dispatch``.
 
@@ -64,6 +60,7 @@ def gather(matrix: Any, method: Approximation) -> Tree:
         DataError: naming the statistic that is NaN or infinite.
     """
     backend = matrix.backend
+    check_needs(method, backend.name, backend.capabilities)
     load_extension(method, backend.name)
     statistics = estimate(matrix, method, backend)
     xp = backend.xp
@@ -91,7 +88,8 @@ def approximate(matrix: Any, method: Any, **options: Any) -> Operator:
     if not isinstance(matrix, Operator):
         raise DataError(f"approximate takes a curvature matrix such as curvature.Fisher(problem), got a {type(matrix).__name__}")
     statistics = gather(matrix, chosen)
-    return build(chosen, statistics, matrix.problem.structure)  # type: ignore[attr-defined,no-any-return]
+    operator: Operator = build(chosen, statistics, matrix.problem.structure)  # type: ignore[attr-defined]
+    return operator
 
 
 __all__ = ["Structure", "approximate", "as_method", "build", "estimate", "gather"]

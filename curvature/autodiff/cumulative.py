@@ -26,16 +26,12 @@ define("cumulative_sum", lambda xp: lambda x, *, axis: xp.cumulative_sum(x, axis
 # The functions of the standard, from the primitives -----------------------------------------------
 
 
-def cumulative_sum(
-    op: Any, x: Array, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
-) -> Array:
+def cumulative_sum(op: Any, x: Array, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Array:
     """Running sum."""
     return _cumulative(op, op.cumulative_sum, 0.0, x, axis, dtype, include_initial)
 
 
-def cumulative_prod(
-    op: Any, x: Array, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False
-) -> Array:
+def cumulative_prod(op: Any, x: Array, /, *, axis: int | None = None, dtype: Any = None, include_initial: bool = False) -> Array:
     """Running product, by doubling: log₂ n multiplications, whose derivatives are right at zeros too."""
 
     def scan(y: Array, *, axis: int) -> Array:

@@ -89,9 +89,7 @@ def _divide_rule(op: Any, i: int, y: Array, args: list[Any], params: dict[str, A
     return push, pull
 
 
-_divide_denominator = _scaling_rule(
-    lambda op, y, a, b: op.divide(1.0, b), lambda op, y, a, b: op.negative(op.divide(y, b))
-)
+_divide_denominator = _scaling_rule(lambda op, y, a, b: op.divide(1.0, b), lambda op, y, a, b: op.negative(op.divide(y, b)))
 
 
 def _indicator(op: Any, condition: Array, like: Array) -> Array:

@@ -208,8 +208,7 @@ def common_operations(*arrays: Any) -> Operations:
         if found is not None and op is not found:
             names = " and ".join(str(getattr(o.xp, "__name__", o.xp)) for o in (found, op))
             raise MixedBackendError(
-                f"arrays of two libraries in one call: {names}; "
-                "move them to one with backend.asarray(other.to_numpy(x))"
+                f"arrays of two libraries in one call: {names}; move them to one with backend.asarray(other.to_numpy(x))"
             )
         found = op
     if found is None:

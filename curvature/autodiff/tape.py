@@ -64,9 +64,7 @@ class ReverseTrace:
         """Keep a node with the maps of every argument of this level."""
         rule: Any = primitive.rule
         edges = [
-            (a._node, *rule(op, i, value, values, params))
-            for i, a in enumerate(args)
-            if type(a) is Traced and a._trace is self
+            (a._node, *rule(op, i, value, values, params)) for i, a in enumerate(args) if type(a) is Traced and a._trace is self
         ]
         call = Call(primitive.name, args, values, params, value) if self.inspect else None
         return Traced(value, self, Node(edges, call), op)

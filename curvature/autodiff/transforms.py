@@ -104,10 +104,7 @@ class Recording:
         tangents = primal.like(tangent, primal.op, "tangent")
         pushed = self.graph.push(dict(zip(self.leaves, tangents, strict=True)))
         return self.outputs.build(
-            [
-                primal.finish(primal.zeros(y) if t is None else t)
-                for y, t in zip(self.outputs.arrays, pushed, strict=True)
-            ]
+            [primal.finish(primal.zeros(y) if t is None else t) for y, t in zip(self.outputs.arrays, pushed, strict=True)]
         )
 
     def pull(self, cotangent: Tree) -> Tree:

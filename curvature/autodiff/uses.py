@@ -167,9 +167,7 @@ class Search:
     def _takes_bias(self, node: Node) -> bool:
         """Whether a node is a product to which nothing was added yet and which has no other consumer."""
         found = self.found.get(node)
-        return (
-            found is not None and found.use.kind == "linear" and found.use.bias is None and self._consumers[node] == 1
-        )
+        return found is not None and found.use.kind == "linear" and found.use.bias is None and self._consumers[node] == 1
 
 
 class RecordedUses(ParameterUses):

@@ -3,7 +3,7 @@
 from .array import ArrayBackend
 from .base import Backend
 from .capabilities import CAPABILITIES, Claim, Support
-from .namespace import namespace
+from .namespaces import namespace
 from .rng import Rng
 from .uses import ParameterUses, Use
 

@@ -15,7 +15,7 @@ from ..autodiff.traced import Traced
 from ..errors import DifferentiationError, MixedBackendError, PrecisionError, ShapeError
 from .base import Backend, Pull, Push
 from .capabilities import CAPABILITIES, Claim, Support
-from .namespace import namespace
+from .namespaces import namespace
 from .rng import Rng
 from .uses import ParameterUses
 
@@ -200,8 +200,7 @@ class ArrayBackend(Backend):
             if n == 0:
                 raise ShapeError("vmap over an axis of length zero: the shape of the result is unknown")
             results = [
-                f(*(arg if axis is None else _slice(arg, i) for arg, axis in zip(args, axes, strict=True)))
-                for i in range(n)
+                f(*(arg if axis is None else _slice(arg, i) for arg, axis in zip(args, axes, strict=True))) for i in range(n)
             ]
             return optree.tree_map(lambda *parts: namespace(*parts).stack(list(parts)), *results)
 

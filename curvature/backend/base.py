@@ -101,7 +101,7 @@ class Backend(ABC):
 
     @abstractmethod
     def jvp_and_pull(self, f: Callable[[Tree], Tree], params: Tree, tangent: Tree) -> tuple[Tree, Tree, Pull]:
-        """(f(params), J tangent, pull) from one forward pass: what one Gauss-Newton product needs. ``pull`` may be called once."""
+        """(f(params), J tangent, pull) from one forward pass, for one Gauss-Newton product. ``pull`` may be called once."""
 
     @abstractmethod
     def value_and_gradient(self, f: Callable[[Tree], Array], params: Tree) -> tuple[Array, Tree]:
@@ -143,5 +143,3 @@ class Backend(ABC):
         if self.dtype is not None:
             parts.append(f"dtype={self.dtype!r}")
         return f"{type(self).__name__}({', '.join(parts)})"
-
-

@@ -57,4 +57,3 @@ class CurvatureMatrix(MatrixFree):
     def _solve(self, v: Array, damping: Any) -> Array:
         kept = self.linearised()
         return super()._solve(v, damping) if kept is self else kept._solve(v, damping)
-

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from ..operators import MatrixFree, Operator
@@ -66,9 +67,7 @@ class GaussNewtonMatrix(CurvatureMatrix):
     def _batch_products(self, batch: Batch, tangents: list[Tree]) -> list[Tree]:
         problem, backend = self.problem, self.backend
 
-        def outputs_of(params: Tree) -> Array:
-            return problem.outputs(params, batch)
-
+        outputs_of = partial(problem.outputs, batch=batch)
         if len(tangents) == 1:
             outputs, pushed, pull = backend.jvp_and_pull(outputs_of, problem.params, tangents[0])
             y = problem.targets(outputs, batch)
@@ -84,7 +83,7 @@ class GaussNewtonMatrix(CurvatureMatrix):
         for batch in problem.batches():
             pushed = []
             for vector in vectors:
-                outputs, tangent = self.backend.jvp(lambda p, b=batch: problem.outputs(p, b), problem.params, vector)
+                outputs, tangent = self.backend.jvp(partial(problem.outputs, batch=batch), problem.params, vector)
                 pushed.append(tangent)
             y = problem.targets(outputs, batch)
             images = [self._weighted(batch, self.output_product(outputs, y, batch, t)) for t in pushed]
@@ -97,7 +96,7 @@ class GaussNewtonMatrix(CurvatureMatrix):
         problem = self.problem
         maps = []
         for batch in problem.batches():
-            outputs, push, pull = self.backend.linearize(lambda p, b=batch: problem.outputs(p, b), problem.params)
+            outputs, push, pull = self.backend.linearize(partial(problem.outputs, batch=batch), problem.params)
             maps.append((batch, problem._share(batch), outputs, problem.targets(outputs, batch), push, pull))
         xp, space = self.xp, problem.space
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from ..backend import Backend
@@ -48,7 +49,7 @@ class Jacobian(Operator):
         xp, problem = self.xp, self.problem
         pieces = []
         for batch in problem.batches():
-            _, push, _ = self.backend.linearize(lambda p, b=batch: problem.outputs(p, b), problem.params)
+            _, push, _ = self.backend.linearize(partial(problem.outputs, batch=batch), problem.params)
             columns = [push(problem.space.unravel(xp, v[:, j])) for j in range(v.shape[1])]
             pieces.append(xp.stack([xp.reshape(column, (-1,)) for column in columns], axis=1))
         return xp.concat(pieces, axis=0)
@@ -91,11 +92,9 @@ class _JacobianTranspose(Operator):
         xp, problem = self.xp, self._jacobian.problem
         start, total = 0, None
         for batch in problem.batches():
-            outputs, pull = self.backend.vjp(lambda p, b=batch: problem.outputs(p, b), problem.params)
+            outputs, pull = self.backend.vjp(partial(problem.outputs, batch=batch), problem.params)
             stop = start + int(outputs.shape[0] * outputs.shape[1])
-            columns = [
-                problem.space.ravel(xp, pull(xp.reshape(v[start:stop, j], outputs.shape))) for j in range(v.shape[1])
-            ]
+            columns = [problem.space.ravel(xp, pull(xp.reshape(v[start:stop, j], outputs.shape))) for j in range(v.shape[1])]
             product = xp.stack(columns, axis=1)
             total, start = product if total is None else total + product, stop
         return total

@@ -9,6 +9,7 @@ from .diagonal import Diagonal
 from .kronecker import Kronecker
 from .kronecker_eigen import KroneckerEigen
 from .matrix_free import MatrixFree
+from .open_function import open_function
 from .partition import Block, Partition, vector_block
 
 __all__ = [
@@ -24,5 +25,6 @@ __all__ = [
     "add",
     "compose",
     "conjugate_gradient",
+    "open_function",
     "vector_block",
 ]

@@ -10,8 +10,6 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from plum import Dispatcher
-
 from ..errors import DensifiedWarning, MixedBackendError
 from .base import Operator
 from .block_diagonal import BlockDiagonal
@@ -19,8 +17,7 @@ from .dense import Dense
 from .diagonal import Diagonal
 from .kronecker import Kronecker
 from .matrix_free import MatrixFree
-
-dispatch = Dispatcher()
+from .open_function import open_function
 
 
 def _space(a: Operator, b: Operator) -> Any:
@@ -41,7 +38,7 @@ def _warn_densified(operation: str, a: Operator, b: Operator) -> None:
         )
 
 
-@dispatch
+@open_function
 def add(a: Operator, b: Operator) -> Operator:
     """A + B, keeping the structure where there is one in common."""
     _check_backends(a, b)
@@ -59,15 +56,15 @@ def add(a: Operator, b: Operator) -> Operator:
     )
 
 
-@dispatch
-def add(a: Diagonal, b: Diagonal) -> Diagonal:  # noqa: F811
+@add.dispatch
+def _add_diagonal(a: Diagonal, b: Diagonal) -> Diagonal:
     """diag(a) + diag(b) = diag(a + b)."""
     _check_backends(a, b)
     return Diagonal(a.entries + b.entries, backend=a.backend, space=_space(a, b))
 
 
-@dispatch
-def add(a: BlockDiagonal, b: BlockDiagonal) -> Operator:  # noqa: F811
+@add.dispatch
+def _add_block_diagonal(a: BlockDiagonal, b: BlockDiagonal) -> Operator:
     """Block by block where the partitions agree."""
     _check_backends(a, b)
     if a.partition == b.partition:
@@ -77,7 +74,7 @@ def add(a: BlockDiagonal, b: BlockDiagonal) -> Operator:  # noqa: F811
     return Dense(_dense(a) + _dense(b), backend=a.backend, space=_space(a, b))
 
 
-@dispatch
+@open_function
 def compose(a: Operator, b: Operator) -> Operator:
     """A B, keeping the structure where there is one in common. The product of symmetric operators is seldom symmetric."""
     _check_backends(a, b)
@@ -87,15 +84,15 @@ def compose(a: Operator, b: Operator) -> Operator:
     return Dense(a._matmat(_dense(b)), backend=a.backend, space=_space(a, b))
 
 
-@dispatch
-def compose(a: Diagonal, b: Diagonal) -> Diagonal:  # noqa: F811
+@compose.dispatch
+def _compose_diagonal(a: Diagonal, b: Diagonal) -> Diagonal:
     """diag(a) diag(b) = diag(a b)."""
     _check_backends(a, b)
     return Diagonal(a.entries * b.entries, backend=a.backend, space=_space(a, b))
 
 
-@dispatch
-def compose(a: Kronecker, b: Kronecker) -> Operator:  # noqa: F811
+@compose.dispatch
+def _compose_kronecker(a: Kronecker, b: Kronecker) -> Operator:
     """(A ⊗ B)(C ⊗ D) = AC ⊗ BD where the sizes agree."""
     _check_backends(a, b)
     if a.sizes == b.sizes:
@@ -105,8 +102,8 @@ def compose(a: Kronecker, b: Kronecker) -> Operator:  # noqa: F811
     return Dense(a._matmat(_dense(b)), backend=a.backend, space=_space(a, b))
 
 
-@dispatch
-def compose(a: BlockDiagonal, b: BlockDiagonal) -> Operator:  # noqa: F811
+@compose.dispatch
+def _compose_block_diagonal(a: BlockDiagonal, b: BlockDiagonal) -> Operator:
     """Block by block where the partitions agree."""
     _check_backends(a, b)
     if a.partition == b.partition:
@@ -130,9 +127,7 @@ class _Product(MatrixFree):
     symmetric = False
 
     def __init__(self, a: Operator, b: Operator) -> None:
-        super().__init__(
-            lambda v: a._matmat(b._matmat(v)), a.shape[0], dtype=a.dtype, backend=a.backend, space=_space(a, b)
-        )
+        super().__init__(lambda v: a._matmat(b._matmat(v)), a.shape[0], dtype=a.dtype, backend=a.backend, space=_space(a, b))
         self._operands = (a, b)
 
     @property

@@ -13,7 +13,6 @@ import optree
 from ..errors import (
     DensifiedWarning,
     MixedBackendError,
-    NotPositiveDefiniteError,
     NotSymmetricError,
     ShapeError,
     UnsupportedError,
@@ -180,7 +179,8 @@ class Operator(ABC):
 
         if self.shape != other.shape:
             raise ShapeError(f"cannot add operators of shapes {self.shape} and {other.shape}")
-        return add(self, other)
+        total: Operator = add(self, other)
+        return total
 
     def __mul__(self, factor: Any) -> Operator:
         if isinstance(factor, Operator):
@@ -275,14 +275,6 @@ def check_damping(damping: Any) -> None:
     """Refuse a damping that is no finite number ≥ 0 (arrays, which may be traced, pass)."""
     if isinstance(damping, (int, float)) and not (math.isfinite(damping) and damping >= 0):
         raise ValueError(f"damping must be a finite number ≥ 0, got {damping}")
-
-
-def require_nonnegative(smallest: float, largest: float, what: str) -> None:
-    """Raise unless ``smallest`` is ≥ 0 up to rounding relative to ``largest``."""
-    if smallest < -1e-6 * abs(largest):
-        raise NotPositiveDefiniteError(
-            f"{what} needs a positive operator; its smallest eigenvalue is {smallest:.3g}; a damping above {-smallest:.3g} would do"
-        )
 
 
 def check_rank(k: int | None, n: int) -> None:

@@ -22,7 +22,7 @@ class Dense(Operator):
     Args:
         array: the matrix.
         space: the parameters that its rows stand for.
-        symmetric: whether it is symmetric; by default it is looked at (to 1e-6 of its largest entry in float32, 1e-12 in float64).
+        symmetric: whether it is symmetric; by default it is looked at, to 1e4 eps of its largest entry.
 
     Raises:
         ShapeError: if it is no matrix or does not fit ``space``.

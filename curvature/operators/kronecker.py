@@ -88,7 +88,7 @@ class Kronecker(Operator):
             return self.inverse()._matmat(v)
         return self.eigenbasis()._solve(v, damping)
 
-    def inverse(self, damping: Any = 0.0) -> Kronecker | KroneckerEigen:  # type: ignore[override]
+    def inverse(self, damping: Any = 0.0) -> Kronecker | KroneckerEigen:
         """(A + damping·I)⁻¹: again a Kronecker product without damping, in the eigenbasis of the factors with it."""
         check_damping(damping)
         if isinstance(damping, (int, float)) and damping == 0:
@@ -99,7 +99,7 @@ class Kronecker(Operator):
 
     _inverse: Kronecker | None = None
 
-    def power(self, p: float, damping: Any = 0.0) -> Kronecker | KroneckerEigen:  # type: ignore[override]
+    def power(self, p: float, damping: Any = 0.0) -> Kronecker | KroneckerEigen:
         """(A + damping·I)^p. Two negative definite factors make a positive product, so signs are those of the product."""
         check_damping(damping)
         undamped = isinstance(damping, (int, float)) and damping == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import optree
@@ -101,7 +102,8 @@ class Partition:
     def contiguous(cls, sizes: Sequence[int], names: Sequence[str] | None = None) -> Partition:
         """Blocks of the given sizes one after the other, for operators that stand for no parameters."""
         labels = tuple(names) if names is not None else tuple(str(i) for i in range(len(sizes)))
-        treespec = optree.tree_structure([0] * len(sizes))
+        placeholders: Any = [0] * len(sizes)
+        treespec = optree.tree_structure(placeholders)
         space = ParameterSpace(treespec, labels, tuple((int(size),) for size in sizes))
         return cls(space, tuple(vector_block(label, space, [i]) for i, label in enumerate(labels)))
 
@@ -113,7 +115,7 @@ class Partition:
     def gather(self, xp: Any, v: Array) -> list[Array]:
         """Rows of each block, (size, K), from a matrix (P, K)."""
         offsets = self.space.offsets
-        leaves = [v[start:stop, :] for start, stop in zip(offsets, offsets[1:], strict=False)]
+        leaves = [v[start:stop, :] for start, stop in pairwise(offsets)]
         return [block.gather(xp, leaves) for block in self.blocks]
 
     def scatter(self, xp: Any, parts: Sequence[Array]) -> Array:

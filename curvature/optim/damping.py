@@ -12,11 +12,15 @@ from ..errors import DataError
 class Damping(Protocol):
     """What an optimiser asks of a damping rule."""
 
-    initial: float
-    """λ at the start."""
+    @property
+    def initial(self) -> float:
+        """λ at the start."""
+        ...
 
-    interval: int
-    """Steps between updates; 0: never, and then no reduction ratio is computed."""
+    @property
+    def interval(self) -> int:
+        """Steps between updates; 0: never, and then no reduction ratio is computed."""
+        ...
 
     def update(self, damping: float, ratio: float) -> float:
         """The next λ, from the reduction ratio ρ = (actual change of the objective) / (change of the quadratic model)."""

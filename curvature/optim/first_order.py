@@ -61,9 +61,7 @@ class GradientDescent(FirstOrder):
         learning_rate: α. momentum: μ. l2: weight of (1/2) ‖θ‖² in the objective.
     """
 
-    def __init__(
-        self, learning_rate: float = 0.1, *, momentum: float = 0.9, nesterov: bool = False, l2: float = 0.0
-    ) -> None:
+    def __init__(self, learning_rate: float = 0.1, *, momentum: float = 0.9, nesterov: bool = False, l2: float = 0.0) -> None:
         self.learning_rate = learning_rate
         self.momentum = momentum
         self.nesterov = nesterov

@@ -19,6 +19,8 @@ from .vectors import add, combine, dot, scale
 Tree = Any
 
 FISHERS = ("exact", "monte-carlo", "empirical", "ggn")
+AUTOMATIC_DAMPING = LevenbergMarquardt()
+AUTOMATIC_STEP = QuadraticModel()
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class NaturalGradient:
         trust_region: upper bound of ½ δᵀFδ, which approximates the Kullback-Leibler divergence of a step; None for none.
         l2: weight of (1/2) ‖θ‖² in the objective.
         decay: ε of the moving average of the statistics, min(1 - 1/k, decay) at their k-th update; 0 keeps the last only.
+            None: 0.95, but 0 for a step on all of the problem's own data with a matrix that is not drawn at random.
         statistics_every, refresh_every: steps between updates of the statistics, and of the operator built from them.
         seed: seed of the Monte Carlo Fisher's draws.
 
@@ -92,12 +95,12 @@ class NaturalGradient:
         approximation: Any = "kfac",
         *,
         fisher: str | Callable[[Problem], GaussNewtonMatrix] = "exact",
-        damping: float | Damping = LevenbergMarquardt(),
-        learning_rate: StepSize = QuadraticModel(),
+        damping: float | Damping = AUTOMATIC_DAMPING,
+        learning_rate: StepSize = AUTOMATIC_STEP,
         momentum: float = 0.0,
         trust_region: float | None = None,
         l2: float = 0.0,
-        decay: float = 0.95,
+        decay: float | None = None,
         statistics_every: int = 1,
         refresh_every: int = 1,
         seed: int = 0,
@@ -109,7 +112,7 @@ class NaturalGradient:
         for name, value in (("statistics_every", statistics_every), ("refresh_every", refresh_every)):
             if not (isinstance(value, int) and value >= 1):
                 raise DataError(f"{name} is a positive integer, got {value!r}")
-        for name, number, below in (("momentum", momentum, 1.0), ("decay", decay, 1.0), ("l2", l2, math.inf)):
+        for name, number, below in (("momentum", momentum, 1.0), ("decay", decay or 0.0, 1.0), ("l2", l2, math.inf)):
             if not 0 <= number < below:
                 raise DataError(f"{name} lies in [0, {below:g}), got {number}")
         if trust_region is not None and not trust_region > 0:
@@ -150,7 +153,7 @@ class NaturalGradient:
                 f"rate or raise the damping"
             )
         matrix = self._matrix(problem, state.step)
-        state = self._with_statistics(state, matrix)
+        state = self._with_statistics(state, matrix, minibatch=data is not None)
         state = self._with_operator(state, problem)
         assert state.operator is not None
         direction = scale(-1.0, state.operator.solve(gradient, damping=state.remaining))
@@ -183,13 +186,19 @@ class NaturalGradient:
             return self.fisher(problem)
         if self.fisher == "monte-carlo":
             return MonteCarloFisher(problem, seed=(self.seed, step))
-        return {"exact": Fisher, "empirical": EmpiricalFisher, "ggn": GGN}[self.fisher](problem)
+        if self.fisher == "empirical":
+            return EmpiricalFisher(problem)
+        return GGN(problem) if self.fisher == "ggn" else Fisher(problem)
 
-    def _with_statistics(self, state: State, matrix: GaussNewtonMatrix) -> State:
+    def _with_statistics(self, state: State, matrix: GaussNewtonMatrix, *, minibatch: bool) -> State:
         if state.statistics is not None and state.step % self.statistics_every:
             return state
         latest, count = gather(matrix, self.method), state.updates + 1
-        share = min(1.0 - 1.0 / count, self.decay)
+        decay = self.decay
+        if decay is None:
+            # Old statistics are only worth keeping where the new ones are noisy.
+            decay = 0.95 if minibatch or self.fisher == "monte-carlo" else 0.0
+        share = min(1.0 - 1.0 / count, decay)
         if state.statistics is not None and share > 0:
             latest = self.method.merge([state.statistics, latest], [share, 1.0 - share])
         return replace(state, statistics=latest, updates=count)
@@ -249,9 +258,7 @@ class NaturalGradient:
             update = combine(1.0, update, coefficients[1], directions[1])
         return _Move(update, coefficients[0], coefficients[1] if len(coefficients) == 2 else 0.0, predicted, True)
 
-    def _quadratic_forms(
-        self, problem: Problem, matrix: GaussNewtonMatrix, directions: list[Tree]
-    ) -> list[list[float]]:
+    def _quadratic_forms(self, problem: Problem, matrix: GaussNewtonMatrix, directions: list[Tree]) -> list[list[float]]:
         """Dᵀ F D with the exact matrix, also where the approximation was estimated from draws or scores."""
         exact = GGN(problem) if self.fisher == "ggn" else matrix if callable(self.fisher) else Fisher(problem)
         form = problem.backend.to_numpy(exact.quadratic_forms(directions))
@@ -284,5 +291,3 @@ class _Move:
 
 def _form(matrix: list[list[float]], c: list[float]) -> float:
     return sum(c[i] * matrix[i][j] * c[j] for i in range(len(c)) for j in range(len(c)))
-
-

@@ -110,7 +110,7 @@ class LayerValues:
     def output_gram(self) -> Array:
         """G = Σ_n w_n Σ_t Σ_r g gᵀ, (d_out, d_out)."""
         g, xp = self._column_first, self._xp
-        r, n, t, d = (int(s) for s in g.shape)
+        n, d = int(g.shape[1]), int(g.shape[3])
         flat = xp.reshape(g, (-1, d))
         if self._weights is None:
             return (xp.matrix_transpose(flat) @ flat) * (1.0 / n)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from functools import partial
 from typing import Any, Literal
 
 from ..backend import Backend
@@ -209,7 +210,7 @@ class Problem:
             parts = [(e.loss(), e.gradient(), share * self.scale) for e, share in self.evaluations()]
         else:
             parts = [
-                (*self.backend.value_and_gradient(lambda p, b=batch: self.mean_loss(p, b), self.params), self._share(batch))
+                (*self.backend.value_and_gradient(partial(self.mean_loss, batch=batch), self.params), self._share(batch))
                 for batch in self.batches()
             ]
         value, total = 0.0, None

@@ -206,7 +206,7 @@ def _layers(space: ParameterSpace, uses: Sequence[Use], doubted: dict[str, str])
             block = Block(name, (index,), ((rows, columns),))
             layers[name] = Layer(name, "affine", name, None, first.transposed, tuple(positions), block)
             taken.add(name)
-    for position, use in enumerate(uses):
+    for use in uses:
         # A bias whose weight went another way: it is a shift of that output, if all its uses are such.
         name = use.bias or ""
         if name and name not in taken and name not in doubted and name not in layers:

@@ -128,7 +128,5 @@ def approximations() -> Catalogue[ApproximationSpec]:
     global _approximations
     current = _approximations
     if current is None or not current.current:
-        _approximations = current = Catalogue(
-            store.active, ApproximationSpec, "approximation", UnknownApproximationError
-        )
+        _approximations = current = Catalogue(store.active, ApproximationSpec, "approximation", UnknownApproximationError)
     return current

@@ -30,7 +30,5 @@ def load(reference: str, plugin: Plugin, what: str) -> Any:
         for part in attribute.split(".") if attribute else ():
             value = getattr(value, part)
     except Exception as error:
-        raise PluginLoadError(
-            f"{what} of {plugin.origin} failed to load from {reference!r}: {describe(error)}"
-        ) from error
+        raise PluginLoadError(f"{what} of {plugin.origin} failed to load from {reference!r}: {describe(error)}") from error
     return value

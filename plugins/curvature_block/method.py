@@ -31,7 +31,7 @@ def estimate(matrix: cv.Operator, method: Exact, backend: cv.Backend) -> Any:
 
 
 @cv.estimate.dispatch
-def estimate(matrix: cv.GaussNewtonMatrix, method: Exact, backend: cv.Backend) -> Any:  # noqa: F811
+def estimate_from_gradients(matrix: cv.GaussNewtonMatrix, method: Exact, backend: cv.Backend) -> Any:
     """{"matrix": (P, P)}: the Gram matrix of the gradients of each example where all layers are known, else products."""
     _check_size(matrix, method)
     if any(layer.kind == "general" for layer in matrix.problem.structure.layers):
@@ -43,8 +43,8 @@ def _check_size(matrix: cv.Operator, method: Exact) -> None:
     size = matrix.shape[0]
     if size > method.max_parameters:
         raise cv.UnsupportedError(
-            f"'exact' would store a {size} × {size} matrix ({size**2 * 8 / 1e9:.1f} GB in float64); take 'kfac' or 'diagonal', or "
-            f"raise max_parameters (now {method.max_parameters})"
+            f"'exact' would store a {size} × {size} matrix ({size**2 * 8 / 1e9:.1f} GB in float64); take 'kfac' or 'diagonal', "
+            f"or raise max_parameters (now {method.max_parameters})"
         )
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import curvature as cv
 from curvature.backend import CAPABILITIES
 
-from ..check import check
+from ..checklist import check
 from ..failures import expect
 from ..setting import Setting
 from . import derivatives

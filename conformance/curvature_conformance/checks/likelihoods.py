@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..case import SEED
-from ..check import check
+from ..checklist import check
 from ..failures import expect, expect_close
 from ..likelihood_case import LikelihoodCase
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..check import check
+from ..checklist import check
 from ..failures import expect, expect_close
 from ..setting import Setting
 

@@ -8,7 +8,7 @@ import numpy as np
 
 import curvature as cv
 
-from ..check import check
+from ..checklist import check
 from ..failures import expect, expect_close
 from ..setting import Setting
 

@@ -7,7 +7,7 @@ import numpy as np
 import curvature as cv
 
 from ..case import Case
-from ..check import check
+from ..checklist import check
 from ..failures import expect
 from ..setting import leaves
 

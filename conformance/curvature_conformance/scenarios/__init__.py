@@ -42,7 +42,7 @@ def own_scenarios() -> tuple[Scenario, ...]:
     )
 
 
-def scenarios() -> tuple[Scenario, ...]:
+def all_scenarios() -> tuple[Scenario, ...]:
     """The suite's own and those of the hook ``curvature_conformance_scenarios``.
 
     Raises:

@@ -290,6 +290,15 @@ def test_uses_that_reach_nothing_do_not_count():
     check(f, {"w": randn(4, 3, seed=1), "b": randn(3, seed=2)}, X, recognised={"w"}, unused={"b"})
 
 
+def test_what_reaches_nothing_does_not_hide_what_does():
+    def f(p, x):
+        _ = p["w"].T, x @ p["b"]
+        return x @ p["w"] + Twice.apply(p["w"]).sum() * Twice.apply(p["b"]).sum()
+
+    params = {"w": randn(4, 3, seed=1), "b": randn(4, 3, seed=2)}
+    check(f, params, X, recognised=set(), unrecognised={"w", "b"})
+
+
 def test_inputs_that_are_overwritten_are_not_relied_on():
     def f(p, x):
         h = x + 1

@@ -97,7 +97,7 @@ def test_statistics_merge_by_weighted_average():
 def test_what_is_no_matrix_or_no_method_is_said(problem):
     with pytest.raises(cv.DataError, match=r"curvature.Fisher\(problem\)"):
         cv.approximate(problem, "kfac")
-    with pytest.raises(cv.DataError, match="a name or a curvature.Approximation"):
+    with pytest.raises(cv.DataError, match=r"a name or a curvature\.Approximation"):
         cv.approximate(cv.Fisher(problem), 3)
     with pytest.raises(cv.DataError, match=r"options \['factor'\]"):
         cv.approximate(cv.Fisher(problem), TiedDiagonal(), factor=2.0)

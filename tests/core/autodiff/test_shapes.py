@@ -108,8 +108,7 @@ def test_reductions(lib, reduce, axis, keepdims):
     step = 1e-6 * np.asarray(lib.normal(2, 3, 2, seed=3))
     plain = getattr(np, reduce)
     numeric = (
-        plain(np.asarray(x) + step, axis=axis, keepdims=keepdims)
-        - plain(np.asarray(x) - step, axis=axis, keepdims=keepdims)
+        plain(np.asarray(x) + step, axis=axis, keepdims=keepdims) - plain(np.asarray(x) - step, axis=axis, keepdims=keepdims)
     ) / 2e-6
     np.testing.assert_allclose(np.asarray(pushed), numeric, rtol=1e-6, atol=1e-7)
 

@@ -101,7 +101,7 @@ def test_a_singular_operator_names_a_damping_that_would_do():
     singular = Dense(np.diag([1.0, 1.0, 0.0]))
     for operator in (singular, Diagonal(np.array([1.0, 1.0, 0.0])), Kronecker([singular, Dense(np.eye(2))])):
         n = operator.shape[0]
-        with pytest.raises(cv.SingularMatrixError, match="damping of .* or more would do") as caught:
+        with pytest.raises(cv.SingularMatrixError, match=r"damping of .* or more would do") as caught:
             operator.solve(np.ones(n))
         damping = float(str(caught.value).split("a damping of ")[1].split()[0])
         assert np.all(np.isfinite(operator.solve(np.ones(n), damping=damping)))
@@ -112,7 +112,11 @@ def test_a_singular_operator_names_a_damping_that_would_do():
 def test_indefinite_operators():
     indefinite = Dense(np.diag([2.0, -1.0]))
     np.testing.assert_allclose(indefinite.solve(np.ones(2)), [0.5, -1.0])
-    for operation in (lambda: indefinite.logdet(), lambda: indefinite.power(0.5), lambda: indefinite.sample(cv.backend("numpy").rng(0), 1)):
+    for operation in (
+        lambda: indefinite.logdet(),
+        lambda: indefinite.power(0.5),
+        lambda: indefinite.sample(cv.backend("numpy").rng(0), 1),
+    ):
         with pytest.raises(cv.NotPositiveDefiniteError, match="smallest eigenvalue is -1"):
             operation()
     free = MatrixFree(lambda v: -v, 2, dtype=np.float64, backend=cv.backend("numpy"))

@@ -32,9 +32,7 @@ def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install
     """Put a distribution on sys.path as an installer would: modules and a dist-info folder with entry points."""
     before = set(sys.modules)
 
-    def install(
-        distribution: str, entry_points: Mapping[str, str], modules: Mapping[str, str], version: str = "1.2.3"
-    ) -> Path:
+    def install(distribution: str, entry_points: Mapping[str, str], modules: Mapping[str, str], version: str = "1.2.3") -> Path:
         site = tmp_path / distribution
         info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
         info.mkdir(parents=True)

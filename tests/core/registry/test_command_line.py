@@ -15,9 +15,7 @@ CALL = "from curvature.cli import main; main()"
 def _run(*arguments: str, path: Path | None = None, before: str = "") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "COLUMNS": "200", "PYTHONPATH": str(path or "")}
     code = f"import sys; sys.argv = ['curvature', *{list(arguments)}]; {before}{CALL}"
-    return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120, check=False
-    )
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120, check=False)
 
 
 def test_list_shows_backends_and_approximations() -> None:

@@ -27,9 +27,7 @@ def test_missing_torch_is_told_in_these_words(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setitem(sys.modules, "torch", None)  # to the import system: not there
     with pytest.raises(errors.BackendUnavailableError) as caught:
         cv.backend("torch")
-    assert str(caught.value) == (
-        "backend 'torch' needs torch, which is not installed; run: pip install 'curvature[torch]'"
-    )
+    assert str(caught.value) == ("backend 'torch' needs torch, which is not installed; run: pip install 'curvature[torch]'")
 
 
 def test_without_an_extra_the_modules_themselves_are_named(offer: Callable) -> None:
@@ -75,17 +73,13 @@ def test_plugin_that_fails_to_load_warns_once_and_errs_when_used(install: Callab
     warned = [warning for warning in warned if warning.category is errors.PluginWarning]
     assert len(warned) == 1
     assert "plugin 'kit' of broken-kit 0.7 failed to load: RuntimeError: no luck" in str(warned[0].message)
-    with pytest.raises(
-        errors.PluginLoadError, match=r"broken-kit 0\.7 failed to load: RuntimeError: no luck"
-    ) as caught:
+    with pytest.raises(errors.PluginLoadError, match=r"broken-kit 0\.7 failed to load: RuntimeError: no luck") as caught:
         cv.backend("kit")
     assert isinstance(caught.value.__cause__, RuntimeError)
     assert cv.backend("numpy").name == "numpy"
 
 
-def test_backend_whose_module_fails_names_distribution_version_and_cause(
-    install: Callable, backend_plugin: Callable
-) -> None:
+def test_backend_whose_module_fails_names_distribution_version_and_cause(install: Callable, backend_plugin: Callable) -> None:
     modules = {"kit": backend_plugin("kit", "kit_heavy:Kit"), "kit_heavy": "raise OSError('libkit.so is missing')"}
     install("kit-dist", {"kit": "kit"}, modules)
     with pytest.raises(errors.PluginLoadError, match=r"'kit' of kit-dist 1\.2\.3 .* OSError: libkit.so is missing"):
@@ -123,8 +117,6 @@ def test_lacking_capability_says_why(offer: Callable) -> None:
 
 def test_probe_that_finds_a_reason(install: Callable, backend_plugin: Callable) -> None:
     source = backend_plugin("kit", more="probe='kit_probe:probe'")
-    install(
-        "kit-dist", {"kit": "kit"}, {"kit": source, "kit_probe": "def probe():\n    return 'no device was found'\n"}
-    )
+    install("kit-dist", {"kit": "kit"}, {"kit": source, "kit_probe": "def probe():\n    return 'no device was found'\n"})
     with pytest.raises(errors.BackendUnavailableError, match="'kit' cannot be used here: no device was found"):
         cv.backend("kit")

@@ -29,9 +29,7 @@ def test_import_is_light(module: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_registering_is_light_too(module: str) -> None:
-    code = (
-        f"import sys, {module}, curvature as cv; cv.registry.plugins(); print([m for m in {HEAVY} if m in sys.modules])"
-    )
+    code = f"import sys, {module}, curvature as cv; cv.registry.plugins(); print([m for m in {HEAVY} if m in sys.modules])"
     assert _run(code) == "[]"
 
 

@@ -62,9 +62,7 @@ def test_first_party_backends_are_told_with_version_and_devices() -> None:
         ("api=(7, 0)", "", "incompatible", "7.0"),
     ],
 )
-def test_status_and_reason(
-    install: Callable, backend_plugin: Callable, more: str, heavy: str, status: str, reason: str
-) -> None:
+def test_status_and_reason(install: Callable, backend_plugin: Callable, more: str, heavy: str, status: str, reason: str) -> None:
     modules = {"kit_plugin": backend_plugin("kit", "kit_heavy:Kit", more), "kit_heavy": heavy}
     install("kit-dist", {"kit": "kit_plugin"}, modules)
     info = _backend("kit")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import given, settings
@@ -29,7 +30,7 @@ def network(params, x):
 )
 def test_it_is_the_diagonal(sizes, n, bias, positions, seed, kind):
     rng = np.random.default_rng(seed)
-    layers = list(zip(sizes, sizes[1:], strict=False))
+    layers = list(pairwise(sizes))
     params = [(rng.standard_normal(s), rng.standard_normal(s[1])) if bias else (rng.standard_normal(s),) for s in layers]
     params[-1] = params[-1][:1]
 

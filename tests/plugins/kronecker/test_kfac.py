@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -25,7 +27,7 @@ def mlp(activation):
 def parameters(be, rng, sizes):
     return [
         {"weight": be.asarray(rng.standard_normal((o, i))), "bias": be.asarray(rng.standard_normal(o))}
-        for i, o in zip(sizes, sizes[1:], strict=False)
+        for i, o in pairwise(sizes)
     ]
 
 
@@ -131,8 +133,10 @@ def test_factored_damping_is_that_of_martens_and_grosse(be, generator):
 
 def test_a_layer_without_gradient_is_damped_all_the_same(be):
     """A dead layer has G = 0: π falls back to 1 rather than to 0/0."""
-    params = [{"weight": be.asarray(np.ones((2, 2))), "bias": be.asarray(np.full(2, -100.0))},
-              {"weight": be.asarray(np.ones((2, 2))), "bias": be.asarray(np.zeros(2))}]
+    params = [
+        {"weight": be.asarray(np.ones((2, 2))), "bias": be.asarray(np.full(2, -100.0))},
+        {"weight": be.asarray(np.ones((2, 2))), "bias": be.asarray(np.zeros(2))},
+    ]
     data = (be.asarray(np.ones((3, 2))), be.asarray(np.array([0, 1, 0])))
     task = cv.Problem(cv.Model(mlp("relu"), params), cv.Categorical(), data)
     solved = cv.approximate(cv.Fisher(task), "kfac", gamma=0.1).solve(task.gradient())

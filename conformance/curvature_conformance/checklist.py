@@ -59,9 +59,9 @@ def check(
     return add
 
 
-def checks(kind: Kind | None = None) -> tuple[Check, ...]:
+def all_checks(kind: Kind | None = None) -> tuple[Check, ...]:
     """All checks, or those of one kind, in the order of their definition."""
-    from . import checks as modules
+    from .checks import load
 
-    modules.load()
+    load()
     return tuple(found for found in _checks.values() if kind is None or found.kind == kind)

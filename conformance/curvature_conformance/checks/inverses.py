@@ -1,0 +1,73 @@
+"""Solving, inverting and powers, damped."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..case import Case
+from ..checklist import check
+
+_RELATIVE = (0.03, 1.0, 30.0)
+
+
+def dampings(case: Case, dense: np.ndarray) -> tuple[float, ...]:
+    """A weak, a moderate and a strong damping relative to the mean eigenvalue."""
+    mean = float(np.trace(dense)) / case.size
+    return tuple(factor * (mean if mean > 0 else 1.0) for factor in _RELATIVE)
+
+
+def damped(case: Case, dense: np.ndarray, damping: float) -> np.ndarray:
+    """A + λI on the host."""
+    return dense + damping * np.eye(case.size)
+
+
+_CAUSES = (
+    "damping applied twice or to the factors (factored damping is an option of a method, never of solve), damping that is "
+    "ignored, (A + λI)⁻¹ of the factors instead of the product"
+)
+
+
+@check("approximation", "inverses")
+def solve_undoes_the_product(case: Case) -> None:
+    """solve(v, damping) is exactly (A + λI)⁻¹ v for weak and strong damping, vectors, matrices and trees."""
+    operator = case.approximation()
+    dense, v, several = case.dense(operator), case.vector(1), case.vectors(2, seed=2)
+    for damping in dampings(case, dense):
+        expected = np.linalg.solve(damped(case, dense, damping), v)
+        what, formula = f"solve(v, damping={damping:.3g})", "(A + λI)⁻¹ v with the λ that was given"
+        case.close(operator.solve(case.array(v), damping=damping), expected, what, formula=formula, causes=_CAUSES, tolerance=20)
+        many = np.linalg.solve(damped(case, dense, damping), several)
+        case.close(operator.solve(case.array(several), damping=damping), many, what.replace("v", "V", 1), formula=formula, causes=_CAUSES, tolerance=20)
+        flat = case.array(case.setting.flat(operator.solve(case.as_tree(v), damping=damping)))
+        case.close(flat, expected, what.replace("v", "tree", 1), formula=formula, causes=_CAUSES, tolerance=20)
+
+
+@check("approximation", "inverses")
+def inverse_is_an_operator(case: Case) -> None:
+    """inverse(damping) is the operator (A + λI)⁻¹."""
+    operator = case.approximation()
+    dense = case.dense(operator)
+    for damping in dampings(case, dense):
+        inverse = operator.inverse(damping)
+        expected = np.linalg.inv(damped(case, dense, damping))
+        case.close(inverse.to_dense(), expected, f"inverse({damping:.3g})", formula="(A + λI)⁻¹", causes=_CAUSES, tolerance=20)
+        v = case.vector(3)
+        case.close(inverse @ case.array(v), expected @ v, f"inverse({damping:.3g}) @ v", formula="(A + λI)⁻¹ v", tolerance=20)
+
+
+@check("approximation", "inverses")
+def powers(case: Case) -> None:
+    """power(1/2)² = A + λI, power(-1/2)² = (A + λI)⁻¹, power(2) = A²."""
+    operator = case.approximation()
+    dense = case.dense(operator)
+    damping = dampings(case, dense)[1]
+    for p, whole in ((0.5, damped(case, dense, damping)), (-0.5, np.linalg.inv(damped(case, dense, damping)))):
+        root = case.dense(operator.power(p, damping))
+        case.close(
+            case.array(root @ root), whole, f"power({p}, {damping:.3g}) squared", formula=f"(A + λI)^{2 * p:g}",
+            causes="a root of the entries instead of the matrix, damping added to the root", tolerance=50,
+        )
+        values = np.linalg.eigvalsh((root + root.T) / 2)
+        case.close(case.array(np.minimum(values, 0.0)), np.zeros(case.size), f"negative eigenvalues of power({p})", formula="none: the root is positive", tolerance=50)
+    case.close(operator.power(2).to_dense(), dense @ dense, "power(2)", formula="A²", tolerance=50)
+    case.close(operator.power(-1, damping).to_dense(), np.linalg.inv(damped(case, dense, damping)), "power(-1)", formula="(A + λI)⁻¹", tolerance=50)

@@ -1,0 +1,78 @@
+"""Where an approximation is exact, and where theory says that it cannot be."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..case import Case
+from ..checklist import check
+from ..failures import deviation, expect
+from ..theory import theorems
+
+_PARTS = {"matrix": "the matrix", "blocks": "the diagonal blocks by layer", "diagonal": "the diagonal"}
+
+
+def _matrices(case: Case, names: tuple[str, ...]) -> list[str]:
+    hessians = case.setting.backend.capabilities["hvp"].supported
+    return [name for name in names if name != "hessian" or hessians]
+
+
+@check("approximation", "theorems", applies=lambda case: bool(theorems(case, holds=True)))
+def exact_where_theory_says_so(case: Case) -> None:
+    """The approximation equals the part of the reference for which that is proven."""
+    for theorem in theorems(case, holds=True):
+        for name in _matrices(case, theorem.matrices):
+            reference = case.dense(case.matrix(name)) if name == "monte-carlo-fisher" else case.references.matrix(name)
+            case.close(
+                case.approximation(name).to_dense(), case.part(reference, theorem.part),
+                f"{case.setting.label} of the {name}, dense",
+                formula=f"{_PARTS[theorem.part]} of the {name}, exactly: {theorem.source}",
+                causes="factors transposed or in the wrong order, a bias without its weight, N or the variance counted twice "
+                "or not at all, the data's labels in place of the model's own",
+            )
+
+
+@check("approximation", "theorems", applies=lambda case: bool(theorems(case, holds=False)))
+def not_exact_where_it_cannot_be(case: Case) -> None:
+    """The approximation differs from the matrix where theory says that it must."""
+    for theorem in theorems(case, holds=False):
+        for name in _matrices(case, theorem.matrices):
+            reference = case.part(case.references.matrix(name), theorem.part)
+            found = case.part(case.dense(case.approximation(name)), theorem.part)
+            gap = deviation(found, reference)
+            expect(
+                gap > 1e-3, f"{case.setting.label} of the {name}", f"exact to {gap:.1e}",
+                formula=f"a visible difference from {_PARTS[theorem.part]}: {theorem.source}",
+                causes="the method computes something else than its name says, for example the exact blocks",
+            )
+
+
+@check(
+    "approximation", "theorems",
+    applies=lambda case: any(t.part == "diagonal" for t in theorems(case, holds=True)),
+)
+def the_nearest_diagonal_matrix(case: Case) -> None:
+    """No other diagonal matrix is nearer to the Fisher in the Frobenius norm: ‖F - D‖² = ‖F‖² - ‖diag F‖²."""
+    reference = case.references.fisher
+    dense = case.dense(case.approximation())
+    error = float(np.sum((reference - dense) ** 2))
+    least = float(np.sum(reference**2) - np.sum(np.diag(reference) ** 2))
+    scale = float(np.sum(reference**2))
+    expect(
+        abs(error - least) <= 100 * case.setting.tolerance * scale, "‖F - D‖²", f"{error:.10g}",
+        formula=f"‖F‖² - ‖diag F‖² = {least:.10g}, the least of all diagonal matrices",
+        causes="the diagonal of another matrix, rows summed into the diagonal, a factor",
+    )
+
+
+@check("approximation", "theorems")
+def as_large_as_the_matrix(case: Case) -> None:
+    """The approximation has the order of magnitude of the Fisher: their traces agree to a factor of three."""
+    reference = float(np.trace(case.references.fisher))
+    ratio = float(np.trace(case.dense(case.approximation()))) / reference
+    n = case.scenario.size
+    expect(
+        1 / 3 <= ratio <= 3, "trace of the approximation / trace of the Fisher", f"{ratio:.4g} (N = {n}, Σw = {case.scenario.total_weight:g})",
+        formula="about 1 (K-FAC does not preserve the trace, but comes near)",
+        causes="a sum for a mean or the reverse: the ratio is then N, 1/N or the sum of the weights",
+    )

@@ -1,0 +1,125 @@
+"""One check on one scenario: what is run, and what came of it."""
+
+from __future__ import annotations
+
+import time
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import curvature as cv
+
+from .case import Case
+from .checklist import Check
+from .expectations import Expectation
+from .failures import CheckFailure
+from .likelihood_case import LikelihoodCase, LikelihoodExample
+from .scenario import Scenario
+from .setting import Setting
+
+Status = Literal["passed", "failed", "declared", "stale"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of one trial.
+
+    Attributes:
+        check, scenario: names; the scenario is "" for checks without one.
+        status: "passed"; "failed"; "declared" (it failed, and the gap was declared with a reason); "stale" (it passed
+            although a gap was declared, which is a failure of the declaration).
+        message: of a failure, or the reason of a declared gap.
+        seconds: how long it took.
+    """
+
+    check: str
+    scenario: str
+    status: Status
+    message: str = ""
+    seconds: float = 0.0
+
+    @property
+    def conforms(self) -> bool:
+        """Whether it is in order."""
+        return self.status in ("passed", "declared")
+
+    def __str__(self) -> str:
+        place = f" on {self.scenario}" if self.scenario else ""
+        return f"{self.check}{place}: {self.message}"
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A check that is to be run on a scenario."""
+
+    check: Check
+    setting: Setting
+    scenario: Scenario | LikelihoodExample | None = None
+    expectation: Expectation | None = None
+
+    @property
+    def name(self) -> str:
+        """``check[scenario]``."""
+        return self.check.name if self.scenario is None else f"{self.check.name}[{self.scenario.name}]"
+
+    def case(self) -> Any:
+        """What the check's function is given."""
+        if self.scenario is None:
+            return self.setting
+        kind = LikelihoodCase if isinstance(self.scenario, LikelihoodExample) else Case
+        return kind(self.setting, self.scenario)  # type: ignore[arg-type]
+
+    def run(self) -> Outcome:
+        """Run it. Only KeyboardInterrupt and SystemExit pass."""
+        start = time.perf_counter()
+        message = self._message()
+        scenario = "" if self.scenario is None else self.scenario.name
+        outcome = Outcome(self.check.name, scenario, "failed" if message else "passed", message, time.perf_counter() - start)
+        gap = self.expectation
+        if gap is None:
+            return outcome
+        declared = f"declared gap ({gap.support.value}): {gap.reason}"
+        if message:
+            return replace(outcome, status="declared", message=declared)
+        return replace(outcome, status="stale", message=f"it passes, but there is a {declared}; take the declaration away")
+
+    def _message(self) -> str:
+        needed = self.check.capability
+        claim = self.setting.backend.capabilities.get(needed) if needed else None
+        try:
+            with warnings.catch_warnings():
+                # Lost structure and general paths are no defects; a mistake in the mathematics shows in the numbers.
+                warnings.simplefilter("ignore", cv.CurvatureWarning)
+                self.check.function(self.case())
+        except CheckFailure as failure:
+            error: Exception = failure
+        except Exception as raised:
+            error = raised
+        else:
+            if claim is None or claim.supported:
+                return ""
+            return (
+                f"the backend claims not to have {needed!r} ({claim.support.value}: {claim.reason}), yet it works: a stale "
+                f"claim; claim it as native or derived"
+            )
+        if claim is not None and not claim.supported:
+            if isinstance(error, (cv.UnsupportedError, cv.PrecisionError)):
+                return ""
+            return (
+                f"the backend claims not to have {needed!r}, so UnsupportedError was expected; it raised "
+                f"{type(error).__name__}: {error}"
+            )
+        if isinstance(error, CheckFailure):
+            return str(error)
+        claimed = f" (the backend claims to have {needed!r})" if needed and isinstance(error, cv.UnsupportedError) else ""
+        return f"{type(error).__name__} was raised{claimed}: {error}{_place(error)}"
+
+
+def _place(error: Exception) -> str:
+    """File and line of the innermost frame, for errors that are no check's own."""
+    trace = error.__traceback__
+    if trace is None:
+        return ""
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return f" (at {trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
