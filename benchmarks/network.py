@@ -37,5 +37,5 @@ def apply(params: list[dict[str, Any]], x: Any) -> Any:
     for index, layer in enumerate(params):
         x = x @ xp.matrix_transpose(layer["weight"]) + layer["bias"]
         if index < len(params) - 1:
-            x = xp.where(x > 0, x, xp.zeros_like(x))
+            x = x * xp.astype(x > 0, x.dtype)  # gradient 0 at 0 on every backend, and fast
     return x

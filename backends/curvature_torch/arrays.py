@@ -57,14 +57,14 @@ def check_precision(device: torch.device | None, dtype: torch.dtype | None) -> N
 
 
 def tensor(x: Any, dtype: torch.dtype | None, floating: torch.dtype | None, device: torch.device | None) -> Tensor:
-    """A tensor from ``x``.
+    """A tensor from ``x``, free of any history.
 
     Args:
         dtype: of the result, whatever ``x`` is.
         floating: of the result where ``dtype`` is None and ``x`` is floating.
         device: of the result; None keeps a tensor where it is.
     """
-    made = x if isinstance(x, Tensor) else _from_host(x)
+    made = x.detach() if isinstance(x, Tensor) else _from_host(x)
     if dtype is None and made.dtype.is_floating_point:
         dtype = floating
     check_precision(device or made.device, dtype or made.dtype)

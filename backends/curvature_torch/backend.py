@@ -65,6 +65,7 @@ class TorchBackend(cv.Backend):
         self.dtype = None if floating is None else str(floating).removeprefix("torch.")
         self._compile = compile
         self.capabilities = _claims(self.device, compile)
+        self.columns_at_once = 1 if self.device is None or self.device.type == "cpu" else 32
 
     # Arrays -----------------------------------------------------------------------------------------
 

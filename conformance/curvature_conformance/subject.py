@@ -48,15 +48,14 @@ def subject_of(
         ValueError: ``backend`` names another backend than the subject.
         BackendUnavailableError: the backend cannot be used here.
     """
-    if isinstance(subject, str) and (method := _approximation(subject, backend)) is not None:
+    if isinstance(subject, str) and (method := _approximation(subject)) is not None:
         subject = method
     if isinstance(subject, type) and issubclass(subject, (cv.Approximation, cv.Likelihood)):
         subject = subject()
     if isinstance(subject, (str, cv.Backend)):
         if backend is not None and backend != subject:
             raise ValueError(f"the subject is a backend itself, so it cannot be tested on the backend {backend!r}")
-        setting = _setting(subject, device, dtype)
-        return Subject("backend", setting.backend.name, setting)
+        return backend_subject(subject, device=device, dtype=dtype)
     place = _setting("numpy" if backend is None else backend, device, dtype)
     if isinstance(subject, cv.Approximation):
         label = type(subject).name or type(subject).__name__
@@ -69,7 +68,13 @@ def subject_of(
     )
 
 
-def _approximation(name: str, backend: str | cv.Backend | None) -> cv.Approximation | None:
+def backend_subject(backend: str | cv.Backend, *, device: Any = None, dtype: str | None = None) -> Subject:
+    """The backend of that name, or a backend object, as the subject."""
+    setting = _setting(backend, device, dtype)
+    return Subject("backend", setting.backend.name, setting)
+
+
+def _approximation(name: str) -> cv.Approximation | None:
     """The approximation of that name, or None if the name is that of a backend."""
     try:
         found: cv.Approximation = cv.approximation(name)

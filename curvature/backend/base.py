@@ -37,6 +37,8 @@ class Backend(ABC):
     device: Any
     dtype: str | None
     capabilities: Mapping[str, Claim]
+    columns_at_once: int = 1
+    """How many output cotangents to pull back in one pass where a caller may choose: 1 suits a CPU, more a GPU."""
 
     # Arrays -----------------------------------------------------------------------------------------
 
@@ -47,6 +49,8 @@ class Backend(ABC):
     @abstractmethod
     def asarray(self, x: Any, dtype: Any = None, device: Any = None) -> Array:
         """An array of this library from a number, a (nested) list, a NumPy array or an array of its own.
+
+        An array of its own comes back free of any history of derivatives; nothing is copied that need not be.
 
         Args:
             dtype: a name ("float64") or a dtype of the namespace. Without it floating values take the backend's dtype

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .conform import conform
 from .list import list_plugins
 
 app = typer.Typer(
@@ -16,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 app.command("list")(list_plugins)
+app.command("conform")(conform)
 
 
 def _print_version(asked: bool) -> None:

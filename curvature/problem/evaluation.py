@@ -72,6 +72,24 @@ class Evaluation:
             self.problem.warn_unused(known[key].unused)
         return known[key]
 
+    def squared_gradients(self, factor: Array) -> dict[str, Array]:
+        """``{layer.name: LayerValues.squared_gradient()}`` with a few columns of ``factor`` at a time.
+
+        Only Σ_r g² is kept between columns, so the memory is that of one gradient, and what is small stays in the cache.
+        """
+        step, count = max(1, self.problem.backend.columns_at_once), int(factor.shape[2])
+        if any(layer.kind == "general" for layer in self.structure.layers):
+            step = count  # their gradients are found once for all columns
+        sums: dict[str, Array] = {}
+        values: list[LayerValues] = []
+        for start in range(0, count, step):
+            values = self.layers(factor[:, :, start : start + step])
+            for value in values:
+                part = value.squared_cotangents() if value.is_unshared else value.squared_gradient()
+                name = value.layer.name
+                sums[name] = sums[name] + part if name in sums else part
+        return {v.layer.name: v.squared_from(sums[v.layer.name]) if v.is_unshared else sums[v.layer.name] for v in values}
+
     def layers(self, factor: Array) -> list[LayerValues]:
         """For every layer its inputs and the output cotangents of the columns of ``factor``.
 

@@ -129,13 +129,23 @@ class LayerValues:
         g = self._column_first
         if self.layer.kind == "shift":
             return self.average(xp.sum(xp.sum(g, axis=2) ** 2, axis=0))
-        if g.shape[2] == 1:
-            return self._squared_without_sharing(g[:, :, 0, :])
+        if self.is_unshared:
+            return self.squared_from(self.squared_cotangents())
         return self._squared_with_sharing(g)
 
-    def _squared_without_sharing(self, g: Array) -> Array:
+    @property
+    def is_unshared(self) -> bool:
+        """Whether the layer is affine and each example passes it once: T = 1."""
+        return self.layer.kind == "affine" and self._column_first.shape[2] == 1
+
+    def squared_cotangents(self) -> Array:
+        """Σ_r g_nr², (N, d_out), of an unshared layer."""
+        g = self._column_first[:, :, 0, :]
+        return g[0, ...] * g[0, ...] if g.shape[0] == 1 else self._xp.sum(g * g, axis=0)
+
+    def squared_from(self, g_squared: Array) -> Array:
+        """``squared_gradient`` of an unshared layer from Σ_r g_nr², (N, d_out)."""
         xp, a = self._xp, self.inputs[:, 0, :]
-        g_squared = g[0, ...] * g[0, ...] if g.shape[0] == 1 else xp.sum(g * g, axis=0)
         # The weights go to the narrower of the two factors of each product; 1/N to the result.
         share = 1.0 / a.shape[0]
         if self._weights is not None:

@@ -9,7 +9,7 @@ from ..autodiff import Traced, lift
 from ..backend import Backend
 from ..errors import DataError, MixedBackendError, ModelError, UnsupportedError
 from ..registry import backend_of, hooks
-from ..trees import ParameterSpace, leaves
+from ..trees import ParameterSpace, leaves, tree_map
 from .structure import Layers
 
 Array = Any
@@ -39,8 +39,8 @@ class Model:
         if not arrays:
             raise DataError("the model has no parameters: params holds no arrays")
         self.apply = apply
-        self.params = params
         self.backend: Backend = backend_of(*arrays)
+        self.params = _constants(params, self.backend)
         self.space = ParameterSpace.of(params)
         self._check_dtypes(arrays)
         # What is known of the way in which parameters enter, by signature: see structure.py.
@@ -73,11 +73,16 @@ class Model:
         self.space.flatten(params, what="params")
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
-        other.params = params
+        other.params = _constants(params, self.backend)
         return other
 
     def __repr__(self) -> str:
         return f"Model({self.space.size} parameters in {len(self.space.names)} arrays, {self.backend.name})"
+
+
+def _constants(params: Tree, backend: Backend) -> Tree:
+    """Parameters free of any history of derivatives that the caller's framework keeps with them."""
+    return tree_map(lambda leaf: leaf if isinstance(leaf, Traced) else backend.asarray(leaf), params)
 
 
 def as_model(model: Any) -> Model:

@@ -11,9 +11,9 @@ from ..backend import Backend, ParameterUses, Use
 from ..errors import ModelError
 from ..operators import Block, Partition, vector_block
 from ..trees import ParameterSpace, leaves, tree_map
+from .batch import Batch
 
 if TYPE_CHECKING:
-    from .batch import Batch
     from .problem import Problem
 
 Array = Any
@@ -105,19 +105,21 @@ def find_layers(problem: Problem, batch: Batch, uses: ParameterUses) -> Layers:
 
 
 def _require_separate_examples(problem: Problem, batch: Batch, uses: ParameterUses) -> None:
-    """Outputs of the first example alone must be those within the batch: no batch norm in training, no dropout."""
+    """Outputs of the first example must not depend on its neighbours: no batch norm in training, no dropout."""
     if batch.x is None or batch.size == 1:
         return
-    from .batch import Batch
-
-    alone = Batch(tree_map(lambda a: a[:1, ...], batch.x), batch.y[:1, ...], None, batch.index)
-    outputs = problem.outputs(problem.params, alone)
     xp = problem.xp
+
+    # Beside itself rather than alone: batch norm in training refuses a batch of one.
+    def twice(a: Array) -> Array:
+        return xp.concat([a[:1, ...], a[:1, ...]], axis=0)
+
+    outputs = problem.outputs(problem.params, Batch(tree_map(twice, batch.x), twice(batch.y), None, batch.index))
     gap = float(xp.max(xp.abs(outputs - uses.outputs[:1, :])))
     size = float(xp.max(xp.abs(uses.outputs[:1, :]))) + 1e-30
     if not gap <= 1e5 * float(xp.finfo(outputs.dtype).eps) * max(size, 1.0):
         raise ModelError(
-            f"the outputs of the first example alone differ from those within its batch (by {gap:.2g}): the model couples "
+            f"the outputs of the first example beside itself differ from those within its batch (by {gap:.2g}): the model couples "
             f"its examples or is random (batch norm or dropout in training mode?). Curvature by layer needs independent "
             f"examples; put the model in evaluation mode"
         )

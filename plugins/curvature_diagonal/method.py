@@ -25,7 +25,7 @@ class DiagonalMethod(cv.Approximation):
 @cv.estimate.dispatch
 def estimate(matrix: cv.GaussNewtonMatrix, method: DiagonalMethod, backend: cv.Backend) -> Any:
     """{layer: diagonal in the layout of its block, (size,)}."""
-    return matrix.layer_average(lambda values: values.squared_gradient())
+    return matrix.average(lambda evaluation: evaluation.squared_gradients(matrix.output_factor(evaluation)))
 
 
 @cv.build.dispatch

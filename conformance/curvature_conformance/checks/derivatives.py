@@ -52,7 +52,9 @@ def _layer(setting: Setting) -> Any:
     x = setting.asarray(_X)
 
     def layer(params: Tree) -> Any:
-        return cv.namespace(params["w"]).tanh(x @ params["w"] + params["b"])
+        # Not x @ w: a strict library refuses the traced right operand instead of leaving the product to it.
+        xp = cv.namespace(params["w"])
+        return xp.tanh(xp.matmul(x, params["w"]) + params["b"])
 
     return layer
 
