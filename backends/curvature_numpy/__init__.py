@@ -19,8 +19,6 @@ def curvature_register_backends() -> list[cv.BackendSpec]:
             loader="curvature_numpy.backend:NumpyBackend",
             requires=("numpy",),
             owns=is_numpy_array,
-            capabilities={
-                name: cv.Claim(cv.Support.NATIVE if name in _NATIVE else cv.Support.DERIVED) for name in CAPABILITIES
-            },
+            capabilities={name: cv.Claim(cv.Support.NATIVE if name in _NATIVE else cv.Support.DERIVED) for name in CAPABILITIES},
         )
     ]

@@ -20,9 +20,7 @@ def curvature_register_backends() -> list[cv.BackendSpec]:
             requires=("torch",),
             extra="torch",
             owns=is_torch_array,
-            capabilities={
-                name: cv.Claim(cv.Support.DERIVED if name in _DERIVED else cv.Support.NATIVE) for name in CAPABILITIES
-            },
+            capabilities={name: cv.Claim(cv.Support.DERIVED if name in _DERIVED else cv.Support.NATIVE) for name in CAPABILITIES},
             probe="curvature_torch:why_not",
         )
     ]

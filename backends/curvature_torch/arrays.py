@@ -23,9 +23,7 @@ def usable_device(device: Any) -> torch.device | None:
         return torch.empty(0, device=device).device
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = str(error).splitlines()[0]
-        raise cv.BackendUnavailableError(
-            f"PyTorch {torch.__version__} cannot use device {device!r}: {reason}"
-        ) from error
+        raise cv.BackendUnavailableError(f"PyTorch {torch.__version__} cannot use device {device!r}: {reason}") from error
 
 
 def available_devices() -> list[torch.device]:

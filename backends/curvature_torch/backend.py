@@ -12,7 +12,7 @@ from torch import Tensor
 
 import curvature as cv
 
-from . import arrays, forward, functional, linalg, reverse
+from . import arrays, directional, forward, functional, linalg, reverse
 from .nesting import Place, place
 from .uses import parameter_uses
 
@@ -121,18 +121,14 @@ class TorchBackend(cv.Backend):
         values, push, _ = self.linearize(f, params)
         return values, push(tangent)
 
-    def linearize(
-        self, f: Callable[[Tree], Tree], params: Tree
-    ) -> tuple[Tree, Callable[[Tree], Tree], Callable[[Tree], Tree]]:
+    def linearize(self, f: Callable[[Tree], Tree], params: Tree) -> tuple[Tree, Callable[[Tree], Tree], Callable[[Tree], Tree]]:
         where = _place(params)
         if where is Place.FUNCTIONAL:
             return functional.linearize(f, params)
         lines = reverse.Linearization(f, params, where)
         return lines.tape.values(), lines.push, lines.pull
 
-    def jvp_and_pull(
-        self, f: Callable[[Tree], Tree], params: Tree, tangent: Tree
-    ) -> tuple[Tree, Tree, Callable[[Tree], Tree]]:
+    def jvp_and_pull(self, f: Callable[[Tree], Tree], params: Tree, tangent: Tree) -> tuple[Tree, Tree, Callable[[Tree], Tree]]:
         if _place(params) is Place.TOP:
             try:
                 return forward.jvp_and_pull(f, params, tangent)
@@ -151,6 +147,8 @@ class TorchBackend(cv.Backend):
         where = _place(params)
         if where is Place.FUNCTIONAL:
             return functional.hvp(f, params, tangent)
+        if where is Place.TOP:
+            return directional.hvp(f, params, tangent)
         return reverse.hvp(f, params, tangent, where)
 
     def vmap(self, f: Callable[..., Tree], in_axes: Any = 0) -> Callable[..., Tree]:

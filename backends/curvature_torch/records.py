@@ -22,7 +22,8 @@ class Record:
     Attributes:
         arguments: the parameters (or views of them) that it took.
         weight, bias: the views that entered as weight and bias; a shift has a bias only.
-        inputs: what was multiplied with the weight.
+        inputs: what was multiplied with the weight, without its history.
+        attached: the same with it.
         version: of ``inputs``, which must not be overwritten afterwards.
         edge: where cotangents of the result are found.
         shape: of the result.
@@ -35,6 +36,7 @@ class Record:
     weight: View | None = None
     bias: View | None = None
     inputs: Tensor | None = None
+    attached: Tensor | None = None
     version: int = 0
     base: Key | None = None
     by_rows: bool = False

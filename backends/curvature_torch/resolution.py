@@ -52,11 +52,16 @@ class Found:
         return g[..., None] if self.is_flat else g
 
 
-def resolve(recorder: Recorder, outputs: Tensor) -> tuple[list[Found], dict[str, str], tuple[str, ...]]:
+def resolve(
+    recorder: Recorder, outputs: Tensor, *, by_example: bool = True
+) -> tuple[list[Found], dict[str, str], tuple[str, ...]]:
     """(uses, unrecognised, unused), from the records checked against the graph.
 
     Every parameter, and every view of one, has as many edges out of it as functions took it. Those that no
     record accounts for are uses that were not understood, seen or not: nothing can be missed.
+
+    Args:
+        by_example: whether the first axis of each use must be that of the outputs.
     """
     edges = _edges(recorder.key(outputs))
     reached = {node for node, _ in edges}
@@ -66,7 +71,7 @@ def resolve(recorder: Recorder, outputs: Tensor) -> tuple[list[Found], dict[str,
     for record in recorder.records:
         if record.result[0] not in reached:
             continue
-        reason = _objection(record, outputs)
+        reason = _objection(record, outputs if by_example else None)
         if reason is None:
             live.append(record)
             explained.update(record.arguments)
@@ -100,9 +105,9 @@ def _edges(root: Key | None) -> Counter[Key]:
     return found
 
 
-def _objection(record: Record, outputs: Tensor) -> str | None:
+def _objection(record: Record, outputs: Tensor | None) -> str | None:
     """Why a use cannot be relied on, or None."""
-    if outputs.ndim == 0 or record.shape[:1] != outputs.shape[:1]:
+    if outputs is not None and (outputs.ndim == 0 or record.shape[:1] != outputs.shape[:1]):
         return f"enters an array of shape {record.shape}, whose first axis is not that of the outputs' examples"
     if record.inputs is not None and record.inputs._version != record.version:
         return "its inputs were overwritten after they were used"

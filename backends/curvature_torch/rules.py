@@ -40,7 +40,7 @@ def _product(places: Places, x: Any, w: Any, bias: Any = None, *, by_rows: bool)
         record, d_out = Record([key], weight=view), 1
     else:
         return None
-    record.inputs, record.version = x.detach(), x._version
+    record.inputs, record.attached, record.version = x.detach(), x, x._version
     added = places.view(bias)
     if added is not None and added[1].is_vector(d_out):
         record.bias = added[1]

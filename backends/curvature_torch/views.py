@@ -79,9 +79,7 @@ VIEWS = frozenset(_FLIPS | _SWAPS | _PERMUTES | _RESHAPES)
 """Functions whose first argument is the tensor that they show in another shape."""
 
 
-def derived(
-    func: Any, view: View, source: Tensor, result: Any, rest: tuple[Any, ...], named: dict[str, Any]
-) -> View | None:
+def derived(func: Any, view: View, source: Tensor, result: Any, rest: tuple[Any, ...], named: dict[str, Any]) -> View | None:
     """What ``result = func(source, *rest, **named)`` is if ``source`` is ``view``; None if it is no longer a view."""
     if not isinstance(result, Tensor) or (result.dtype, result.device) != (source.dtype, source.device):
         return None

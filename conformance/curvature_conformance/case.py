@@ -42,7 +42,7 @@ class Case:
         """Numbers by which results are often wrong."""
         batches = float(len(self.scenario.batches) or 1)
         n, weight = float(self.scenario.size), self.scenario.total_weight
-        return {"N": n, "the sum of the weights": weight, "N/Σw": n / weight, "the number of batches": batches, "2": 2.0}
+        return {"N": n, "the sum of the weights": weight, "N/Σw": n / weight, "the number of batches": batches}
 
     # The problem --------------------------------------------------------------------------------------
 

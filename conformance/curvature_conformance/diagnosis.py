@@ -41,8 +41,11 @@ def _is_square(array: np.ndarray) -> bool:
 def _factor(ratio: float, facts: Mapping[str, float], near: float) -> str:
     if abs(ratio + 1) <= near:
         return "the sign is wrong: it is -1 times what is expected"
-    for name, value in facts.items():
-        for power, label in ((1, name), (-1, f"1/{name}"), (2, f"{name}²"), (0.5, f"√{name}"), (-0.5, f"1/√{name}")):
-            if value > 0 and value != 1 and abs(ratio - value**power) <= near * abs(ratio):
-                return f"it is {label} = {value**power:.6g} times what is expected (a sum for a mean, or the reverse?)"
+    for power, label in ((1, "{}"), (-1, "1/{}"), (2, "{}²"), (0.5, "√{}"), (-0.5, "1/√{}")):
+        for name, value in facts.items():
+            # A plain factor 2 or 1/2 is seldom the root of N = 4.
+            rooted = abs(power) == 0.5 and min(abs(ratio - 2), abs(ratio - 0.5)) <= near
+            if value > 0 and value != 1 and not rooted and abs(ratio - value**power) <= near * abs(ratio):
+                what = label.format(name)
+                return f"it is {what} = {value**power:.6g} times what is expected (a sum for a mean, or the reverse?)"
     return f"it is {ratio:.6g} times what is expected"

@@ -8,6 +8,7 @@ import typer
 
 from .conform import conform
 from .list import list_plugins
+from .train import train
 
 app = typer.Typer(
     name="curvature",
@@ -17,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_show_locals=False,
 )
 app.command("list")(list_plugins)
+app.command("train")(train)
 app.command("conform")(conform)
 
 

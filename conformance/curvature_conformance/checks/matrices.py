@@ -16,13 +16,14 @@ _FORMULAS = {
     "hessian": "H = G + Σ_n w_n Σ_c (∂ℓ_n/∂f_c) ∇²f_c (Schraudolph 2002)",
     "empirical-fisher": "Σ_n w_n g_n g_nᵀ with g_n the gradients at the data (Kunstner, Hennig and Balles 2019)",
 }
+_LABELS = {"fisher": "Fisher", "ggn": "GGN", "hessian": "Hessian", "empirical-fisher": "EmpiricalFisher"}
 _CAUSES = "a sum for a mean, weights applied twice or not at all, a variance left out, the data's y for the model's own"
 
 
 def _agrees(case: Case, name: str) -> None:
     matrix, expected = case.matrix(name), case.references.matrix(name)
     dense = matrix.to_dense()
-    label = type(matrix).__name__
+    label = _LABELS[name]
     case.close(dense, expected, f"{label}(problem).to_dense()", formula=_FORMULAS[name], causes=_CAUSES)
     v, several = case.vector(1), case.vectors(2, seed=2)
     formula = f"{label} as a dense matrix times the vector"

@@ -63,8 +63,7 @@ INNER = {
     "jvp_and_pull": lambda p: dot(be.jvp_and_pull(f, p, V)[2](be.jvp_and_pull(f, p, V)[1]), V),
     "hvp": lambda p: dot(be.hvp(loss, p, V), V),
     "vmap of gradients": lambda p: (
-        be.vmap(lambda p, x: be.value_and_gradient(lambda q: torch.tanh(x @ q["w"]).sum(), p)[1]["w"], (None, 0))(p, X)
-        ** 2
+        be.vmap(lambda p, x: be.value_and_gradient(lambda q: torch.tanh(x @ q["w"]).sum(), p)[1]["w"], (None, 0))(p, X) ** 2
     ).sum(),
 }
 

@@ -1,0 +1,31 @@
+"""One optimiser's run, and what can be said of several."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...fit import Record
+from .contenders import Contender
+
+
+@dataclass(frozen=True)
+class Run:
+    """An optimiser and the record of its training."""
+
+    contender: Contender
+    record: Record
+
+    @property
+    def outcome(self) -> str:
+        """How it ended, in a few words; "" for as planned."""
+        if self.record.interrupted:
+            return f"interrupted after {self.record.steps} steps"
+        return self.record.error or self.record.stopped or ""
+
+
+def common_loss(runs: Sequence[Run]) -> float | None:
+    """The lowest training loss that every optimiser reached, or None where there is no comparison to make."""
+    lowest = [min(point.loss for point in run.record.curve) for run in runs if not run.outcome]
+    return max(lowest) if len(lowest) > 1 and all(map(math.isfinite, lowest)) else None
