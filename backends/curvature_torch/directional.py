@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import GradientEdge
 
 import curvature as cv
 
@@ -40,7 +39,7 @@ def hvp(f: Callable[[Tree], Tensor], params: Tree, tangent: Tree) -> Tree:
         covered = {path for use in layers for path in _paths(use)} - excluded
         others = [path for path in space.names if path not in covered]
         products = [_product(use, excluded, v) for use in layers]
-        targets: list[Tensor | GradientEdge] = [use.edge for use in layers] + [leaves[path] for path in others]
+        targets: list[Any] = [use.edge for use in layers] + [leaves[path] for path in others]
         first = torch.autograd.grad(value, targets, create_graph=True, allow_unused=True)
         pairs = list(zip(first, products + [v[path] for path in others], strict=True))
         result = _gradient_of_inner_products(pairs, list(leaves.values()))

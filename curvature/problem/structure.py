@@ -119,8 +119,8 @@ def _require_separate_examples(problem: Problem, batch: Batch, uses: ParameterUs
     size = float(xp.max(xp.abs(uses.outputs[:1, :]))) + 1e-30
     if not gap <= 1e5 * float(xp.finfo(outputs.dtype).eps) * max(size, 1.0):
         raise ModelError(
-            f"the outputs of the first example beside itself differ from those within its batch (by {gap:.2g}): the model couples "
-            f"its examples or is random (batch norm or dropout in training mode?). Curvature by layer needs independent "
+            f"the outputs of the first example beside itself differ from those within its batch (by {gap:.2g}): the model "
+            f"couples its examples or is random (batch norm or dropout in training mode?). Curvature by layer needs independent "
             f"examples; put the model in evaluation mode"
         )
 
