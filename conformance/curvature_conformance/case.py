@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -12,7 +13,7 @@ import curvature as cv
 
 from .failures import expect_close
 from .scenario import References, Scenario
-from .setting import Setting, map_tree
+from .setting import Setting
 
 Array = Any
 
@@ -58,7 +59,7 @@ class Case:
         for size in scenario.batches or (scenario.size,):
             rows = slice(start, start + size)
             start += size
-            x = map_tree(lambda a, rows=rows: self.setting.asarray(a[rows]), scenario.x)
+            x = None if scenario.x is None else self.setting.asarray(scenario.x[rows])
             batch = (x, self.setting.asarray(scenario.y[rows]))
             weights = scenario.weights
             found.append(batch if weights is None else (*batch, self.setting.asarray(weights[rows])))
@@ -81,7 +82,12 @@ class Case:
         """One of the curvature matrices, by its name in ``scenario.MATRICES``."""
         if name == "monte-carlo-fisher":
             return cv.MonteCarloFisher(self.problem, samples=samples, seed=seed)
-        kinds = {"fisher": cv.Fisher, "ggn": cv.GGN, "empirical-fisher": cv.EmpiricalFisher, "hessian": cv.Hessian}
+        kinds: dict[str, Callable[..., Any]] = {
+            "fisher": cv.Fisher,
+            "ggn": cv.GGN,
+            "empirical-fisher": cv.EmpiricalFisher,
+            "hessian": cv.Hessian,
+        }
         return kinds[name](self.problem)
 
     def approximation(self, name: str = "fisher") -> Any:

@@ -18,6 +18,8 @@ def diagnose(found: np.ndarray, expected: np.ndarray, tolerance: float, facts: M
     gap = float(np.max(np.abs(found - expected))) / size
     if not np.any(found):
         return "the result is zero"
+    if tolerance < 1e-8 and gap < 1e-6:
+        return "the deviation is that of single precision: something was computed or stored in float32"
     ratio = float(np.vdot(expected, found) / np.vdot(expected, expected))
     if ratio != 0 and np.max(np.abs(found - ratio * expected)) <= near * size * abs(ratio):
         return _factor(ratio, facts, near)
@@ -26,8 +28,6 @@ def diagnose(found: np.ndarray, expected: np.ndarray, tolerance: float, facts: M
             return "it is the transpose of what is expected"
         if np.max(np.abs(np.diag(found) - np.diag(expected))) <= near * size:
             return "the diagonal is right, entries off it are not"
-    if tolerance < 1e-8 and gap < 1e-5:
-        return "the deviation is that of single precision: something was computed or stored in float32"
     same = np.abs(found - expected) <= near * size
     if 0 < np.count_nonzero(same) < same.size:
         return f"{np.count_nonzero(~same)} of {same.size} entries are wrong, the others agree"

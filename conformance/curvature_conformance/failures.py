@@ -29,9 +29,11 @@ class CheckFailure(AssertionError):
     def __init__(self, what: str, found: str, *, formula: str = "", causes: str = "", diagnosis: str = "") -> None:
         self.what, self.found, self.formula, self.causes, self.diagnosis = what, found, formula, causes, diagnosis
         lines = [f"{what}: {found}"]
-        lines += [f"{label}: {text}" for label, text in (
-            ("expected", formula), ("diagnosis", diagnosis), ("usual causes", causes)
-        ) if text]
+        lines += [
+            f"{label}: {text}"
+            for label, text in (("expected", formula), ("diagnosis", diagnosis), ("usual causes", causes))
+            if text
+        ]
         super().__init__("\n  ".join(lines))
 
 

@@ -22,7 +22,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("curvature", "conformance suite of curvature")
     group.addoption("--curvature-backend", metavar="NAME", help="the backend to test, and on which approximations are tested")
     group.addoption(
-        "--curvature-approximation", metavar="NAME", action="append", default=[], help="an approximation to test (may be repeated)"
+        "--curvature-approximation",
+        metavar="NAME",
+        action="append",
+        default=[],
+        help="an approximation to test (may be repeated)",
     )
     group.addoption("--curvature-device", metavar="DEVICE", help="device of the backend")
     group.addoption("--curvature-dtype", metavar="DTYPE", choices=("float64", "float32"), help="float64 (default) or float32")

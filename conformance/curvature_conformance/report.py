@@ -87,7 +87,7 @@ class Report:
         gaps = sum(outcome.status == "declared" for outcome in self.outcomes)
         where = f"{self.kind} {self.subject!r}" + (f" on {self.backend!r}" if self.kind != "backend" else "")
         verdict = "interrupted" if self.interrupted else "conforms" if self.conforms else "does not conform"
-        also = f", {gaps} declared gaps" if gaps else ""
+        also = f", {gaps} declared gap{'s' if gaps > 1 else ''}" if gaps else ""
         return (
             f"{where} ({self.device}, {self.dtype}) {verdict}: {total - bad} of {total} checks in order{also}, "
             f"{self.seconds:.1f} s"

@@ -106,7 +106,7 @@ class Scenario:
     """A model with data and references. All arrays are NumPy's and float64 (labels int64), to be moved to any backend.
 
     Attributes:
-        name: a name of its own, "family/variant".
+        name: a name of its own, "family/variant", with "+transformation" added by transformations.
         summary: one sentence.
         apply: ``apply(params, x) -> outputs``, written with ``curvature.namespace``.
         params: tree of parameters.
@@ -139,6 +139,14 @@ class Scenario:
     def family(self) -> str:
         """What comes before the slash in the name."""
         return self.name.partition("/")[0]
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is no transformation of another one ("family/variant+transformation").
+
+        Checks on which weights, reduction and batches can have no influence run on plain scenarios only.
+        """
+        return "+" not in self.name
 
     @property
     def size(self) -> int:

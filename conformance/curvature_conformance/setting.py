@@ -96,7 +96,9 @@ class Setting:
         device = getattr(x, "device", None)
         if str(device) != str(self.device):
             raise CheckFailure(
-                what, f"device {device}", formula=f"{self.device}, the device of the parameters and data",
+                what,
+                f"device {device}",
+                formula=f"{self.device}, the device of the parameters and data",
                 causes="an array made without device=",
             )
         return self.numpy(x)

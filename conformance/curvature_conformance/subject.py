@@ -31,9 +31,7 @@ class Subject:
     likelihood: cv.Likelihood | None = None
 
 
-def subject_of(
-    subject: Any, *, backend: str | cv.Backend | None = None, device: Any = None, dtype: str | None = None
-) -> Subject:
+def subject_of(subject: Any, *, backend: str | cv.Backend | None = None, device: Any = None, dtype: str | None = None) -> Subject:
     """The subject that a name or an object stands for.
 
     Args:

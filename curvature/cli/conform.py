@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 FAILED, USAGE, NOT_RUN, INTERRUPTED = 1, 2, 3, 130
 
 
-class Dtype(str, Enum):
+class Dtype(StrEnum):
     """Dtypes for which the suite knows tolerances."""
 
     float64 = "float64"

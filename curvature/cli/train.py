@@ -31,6 +31,7 @@ from .training.progress import bars
 from .training.record import describe
 from .training.run import Run
 from .training.table import results
+from .training.threads import threads
 
 BAD_INPUT, INTERRUPTED = 2, 130
 
@@ -58,7 +59,7 @@ def train(
         int | None,
         typer.Option(min=1, help="Examples in a minibatch.", show_default=f"all for natural gradient, {BATCH} for the others"),
     ] = None,
-    hidden: Annotated[str, typer.Option(metavar="WIDTHS", help="Widths of the hidden layers.")] = "20,20",
+    hidden: Annotated[str, typer.Option(metavar="WIDTHS", help="Widths of the hidden layers.")] = "24,24",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the split, the start, the minibatches and the draws.")] = 0,
     out: Annotated[
         Path | None, typer.Option(help="Folder for the plot and the record.", show_default="curvature-DATASET")
@@ -103,6 +104,7 @@ class _Plan:
     problem: Problem
     contenders: list[Contender]
     shuffles: int
+    threads: int | None
 
     @property
     def title(self) -> str:
@@ -131,7 +133,9 @@ def _plan(arguments: dict[str, Any]) -> _Plan:
         dense = isinstance(approximate(Fisher(few), method), Dense)
     fisher = arguments["fisher"]
     natural = natural_gradient(method, fisher=fisher, dense=dense, seed=draws, batch_size=batch_size)
-    return _Plan(arguments, backend, data, widths, problem, [natural, *baselines(batch_size or BATCH)], shuffles)
+    # Matrices as small as these gain nothing from several threads, and lose much where other programs use the cores too.
+    limit = None if dense else 1
+    return _Plan(arguments, backend, data, widths, problem, [natural, *baselines(batch_size or BATCH)], shuffles, limit)
 
 
 def _backend(name: str, device: str | None) -> Backend:
@@ -153,7 +157,7 @@ def _widths(text: str) -> list[int]:
     except ValueError:
         widths = [0]
     if any(width < 1 for width in widths):
-        raise BadInput(f"--hidden {text!r}: give the widths of the hidden layers as positive integers, such as 20,20")
+        raise BadInput(f"--hidden {text!r}: give the widths of the hidden layers as positive integers, such as 24,24")
     return widths
 
 
@@ -161,7 +165,7 @@ def _carry_out(plan: _Plan, output: Output, console: Console) -> None:
     started = datetime.now(UTC)
     runs: list[Run] = []
     try:
-        with bars(console, plan.contenders) as shown:
+        with bars(console, plan.contenders) as shown, threads(plan.threads):
             for contender in plan.contenders:
                 runs.append(_run(plan, contender, shown.follow(contender)))
                 if runs[-1].record.interrupted:
@@ -201,6 +205,7 @@ def _conclude(plan: _Plan, output: Output, console: Console, started: datetime, 
         data=plan.data,
         widths=plan.widths,
         model=plan.problem.model,
+        threads=plan.threads,
         runs=runs,
     )
     try:

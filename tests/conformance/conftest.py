@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import array_api_strict
 import pytest
-from curvature_conformance import issues
 
 import curvature as cv
+from curvature_conformance import issues
 
 BACKENDS: dict[str, Callable[[], Any]] = {
     "numpy": lambda: "numpy",
@@ -19,11 +19,16 @@ BACKENDS: dict[str, Callable[[], Any]] = {
 
 
 @pytest.fixture(params=list(BACKENDS))
-def backend(request: pytest.FixtureRequest) -> Any:
+def backend(request: pytest.FixtureRequest) -> Iterator[Any]:
     """A backend: by name, or a bare namespace as an object."""
-    if request.param == "torch":
-        pytest.importorskip("torch")
-    return BACKENDS[request.param]()
+    if request.param != "torch":
+        yield BACKENDS[request.param]()
+        return
+    torch = pytest.importorskip("torch")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # the arrays are tiny, and tests may run side by side
+    yield BACKENDS[request.param]()
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from curvature_conformance import issues
 
 import curvature as cv
 from curvature.backend import CAPABILITIES
+from curvature_conformance import issues
 
 Numpy = type(cv.backend("numpy"))
 
@@ -206,15 +206,21 @@ MUTANTS: dict[str, tuple[Callable[[], cv.Backend], str, tuple[str, ...]]] = {
     "the sign of vjp": (lambda: mutant(vjp=scaled_pull("vjp", -1.0)), "derivatives/vjp-*", ("sign is wrong",)),
     "a factor 2 in jvp": (lambda: mutant(jvp=doubled_jvp), "derivatives/jvp-is-*", ("it is 2 times", "Jv of jvp")),
     "push and pull of different scale": (
-        lambda: mutant(linearize=scaled_pull("linearize", 0.5)), "derivatives/push-and-pull-*", ("⟨u, Jv⟩ by linearize",)
+        lambda: mutant(linearize=scaled_pull("linearize", 0.5)),
+        "derivatives/push-and-pull-*",
+        ("⟨u, Jv⟩ by linearize",),
     ),
     "a push that is cached": (lambda: mutant(linearize=stale_push), "derivatives/linearize-*", ("push(-2.0 v)", "cached")),
     "a pull that is wrong in jvp_and_pull alone": (
-        lambda: mutant(jvp_and_pull=scaled_pull("jvp_and_pull", 4.0)), "derivatives/jvp-and-*", ("it is N = 4 times",)
+        lambda: mutant(jvp_and_pull=scaled_pull("jvp_and_pull", 4.0)),
+        "derivatives/jvp-and-*",
+        ("it is N = 4 times",),
     ),
     "hvp of another function": (lambda: mutant(hvp=hvp_of_the_square), "derivatives/hessian-*", ("of another function",)),
     "the gradient of minus the function": (
-        lambda: mutant(value_and_gradient=negative_gradient), "derivatives/value-*", ("sign is wrong", "∇φ")
+        lambda: mutant(value_and_gradient=negative_gradient),
+        "derivatives/value-*",
+        ("sign is wrong", "∇φ"),
     ),
     "vjp writes into its cotangent": (lambda: mutant(vjp=in_place_vjp), "derivatives/derivatives-change-*", ("in-place",)),
     "vmap ignores in_axes": (lambda: mutant(vmap=in_axes_ignored), "derivatives/vmap-*", ("ShapeError",)),
@@ -223,7 +229,9 @@ MUTANTS: dict[str, tuple[Callable[[], cv.Backend], str, tuple[str, ...]]] = {
     "float64 rounded to single precision": (lambda: mutant(asarray=rounding_asarray), "arrays/double-*", ("narrowed",)),
     "owns everything": (lambda: mutant(owns=lambda self, x: True), "arrays/namespace-*", ("owns(", "all other backends")),
     "to_numpy rounds": (
-        lambda: mutant(to_numpy=lambda self, x: np.asarray(x, dtype=np.float32)), "arrays/round-trip-*", ("float32",)
+        lambda: mutant(to_numpy=lambda self, x: np.asarray(x, dtype=np.float32)),
+        "arrays/round-trip-*",
+        ("float32",),
     ),
     "cholesky in place": (lambda: mutant(cholesky=in_place_cholesky), "linear-algebra/*", ("A after cholesky", "in-place")),
     "cholesky that reads one triangle": (lambda: mutant(cholesky=unread_triangle), "linear-algebra/*", ("lower triangle",)),
@@ -234,6 +242,7 @@ MUTANTS: dict[str, tuple[Callable[[], cv.Backend], str, tuple[str, ...]]] = {
     "eigenvectors that are not unit vectors": (lambda: mutant(eigh=long_vectors), "linear-algebra/eig*", ("orthonormal",)),
     "transposed ignored": (lambda: mutant(solve_triangular=transposed_ignored), "linear-algebra/tri*", ("transposed=True",)),
     "both triangles read": (lambda: mutant(solve_triangular=both_triangles), "linear-algebra/tri*", ("other triangle",)),
+    "no devices": (lambda: mutant(devices=lambda self: []), "arrays/devices-*", ("no devices",)),
     "the seed ignored": (lambda: mutant(rng=seed_ignored), "random/*", ("rng(3) and rng(4)", "seed is ignored")),
     "no seed at all": (lambda: mutant(rng=unseeded), "random/*", ("rng(3).normal, twice", "two results")),
     "one column of cotangents for all": (lambda: mutant(parameter_uses=one_column), "parameter-uses/*", ("seed 1",)),
@@ -242,19 +251,28 @@ MUTANTS: dict[str, tuple[Callable[[], cv.Backend], str, tuple[str, ...]]] = {
     "global state changed": (lambda: mutant(eigh=changes_error_handling), "claims/global-*", ("numpy.geterr()", "flag")),
     "no claim about a capability": (
         lambda: mutant(capabilities={name: Numpy.capabilities[name] for name in CAPABILITIES if name != "jit"}),
-        "claims/every-*", ("capabilities['jit']",),
+        "claims/every-*",
+        ("capabilities['jit']",),
     ),
     "a stale claim that vmap is missing": (
-        lambda: mutant(capabilities=unclaimed("vmap")), "derivatives/vmap-*", ("stale claim", "'vmap'")
+        lambda: mutant(capabilities=unclaimed("vmap")),
+        "derivatives/vmap-*",
+        ("stale claim", "'vmap'"),
     ),
     "a claim that is not kept": (
-        lambda: mutant(hvp=raises_unsupported), "derivatives/hessian-*", ("claims to have 'hvp'", "UnsupportedError")
+        lambda: mutant(hvp=raises_unsupported),
+        "derivatives/hessian-*",
+        ("claims to have 'hvp'", "UnsupportedError"),
     ),
     "missing, but with the wrong error": (
-        lambda: mutant(capabilities=unclaimed("vmap"), vmap=None), "derivatives/vmap-*", ("UnsupportedError was expected", "TypeError")
+        lambda: mutant(capabilities=unclaimed("vmap"), vmap=None),
+        "derivatives/vmap-*",
+        ("UnsupportedError was expected", "TypeError"),
     ),
     "a pull of the wrong sign, in a matrix": (
-        lambda: mutant(jvp_and_pull=scaled_pull_of_any_tree), "matrices/ggn", ("GGN @ vector", "sign is wrong")
+        lambda: mutant(jvp_and_pull=scaled_pull_of_any_tree),
+        "matrices/ggn",
+        ("GGN @ vector", "sign is wrong"),
     ),
 }
 

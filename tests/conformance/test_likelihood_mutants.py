@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from curvature_conformance import issues
 
 import curvature as cv
+from curvature_conformance import issues
 
 
 class ScoreOfTheLoss(cv.Categorical):
@@ -95,13 +95,19 @@ def test_a_likelihood_with_little_more_than_log_prob_conforms() -> None:
 
 MATRICES: dict[str, tuple[str, Callable[..., Any], str, tuple[str, ...]]] = {
     "the empirical Fisher is an alias": ("EmpiricalFisher", cv.Fisher, "matrices/the-empirical-*", ("alias",)),
-    "the Hessian is the GGN": ("Hessian", cv.GGN, "matrices/hessian", ("Hessian", "H = G + ")) ,
+    "the Hessian is the GGN": ("Hessian", cv.GGN, "matrices/hessian", ("Hessian", "H = G + ")),
     "the Fisher is empirical": ("Fisher", cv.EmpiricalFisher, "matrices/fisher", ("data's y",)),
     "one seed for all": (
-        "MonteCarloFisher", lambda problem, samples=1, seed=0: _monte_carlo(problem, samples=samples), "monte-carlo/one-*", ("seed is ignored",)
+        "MonteCarloFisher",
+        lambda problem, samples=1, seed=0: _monte_carlo(problem, samples=samples),
+        "monte-carlo/one-*",
+        ("seed is ignored",),
     ),
     "the data's labels for draws": (
-        "MonteCarloFisher", lambda problem, samples=1, seed=0: _Labels(problem), "monte-carlo/converges-*", ("standard errors",)
+        "MonteCarloFisher",
+        lambda problem, samples=1, seed=0: _Labels(problem),
+        "monte-carlo/converges-*",
+        ("standard errors",),
     ),
     "the GGN of a sum": ("GGN", lambda problem: _summed(problem), "matrices/ggn", ("it is N = ",)),
 }

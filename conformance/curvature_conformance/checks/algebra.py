@@ -9,24 +9,40 @@ from ..checklist import check
 from .inverses import damped, dampings
 
 
-@check("approximation", "algebra")
+@check("approximation", "algebra", applies=lambda case: case.scenario.is_plain)
 def multiples(case: Case) -> None:
     """c · A, A · c, -A and A / c are the multiples of to_dense(), and so are their solves and traces."""
     operator = case.approximation()
     dense = case.dense(operator)
     for label, found, factor in (
-        ("2.5 * A", 2.5 * operator, 2.5), ("A * 0.5", operator * 0.5, 0.5), ("-A", -operator, -1.0),
-        ("A / 4", operator / 4.0, 0.25), ("A.scaled(3.0)", operator.scaled(3.0), 3.0),
+        ("2.5 * A", 2.5 * operator, 2.5),
+        ("A * 0.5", operator * 0.5, 0.5),
+        ("-A", -operator, -1.0),
+        ("A / 4", operator / 4.0, 0.25),
+        ("A.scaled(3.0)", operator.scaled(3.0), 3.0),
     ):
-        case.close(found.to_dense(), factor * dense, label, formula=f"{factor} · to_dense()", causes="a factor that goes to each Kronecker factor")
+        case.close(
+            found.to_dense(),
+            factor * dense,
+            label,
+            formula=f"{factor} · to_dense()",
+            causes="a factor that goes to each Kronecker factor",
+        )
         case.close(found.trace(), factor * np.trace(dense), f"({label}).trace()", formula=f"{factor} · trace()")
     v, damping = case.vector(1), dampings(case, dense)[1]
     expected = np.linalg.solve(damped(case, 2.5 * dense, damping), v)
     found = (2.5 * operator).solve(case.array(v), damping=damping)
-    case.close(found, expected, "(2.5 * A).solve(v, damping)", formula="(2.5 A + λI)⁻¹ v", causes="a decomposition kept from before", tolerance=20)
+    case.close(
+        found,
+        expected,
+        "(2.5 * A).solve(v, damping)",
+        formula="(2.5 A + λI)⁻¹ v",
+        causes="a decomposition kept from before",
+        tolerance=20,
+    )
 
 
-@check("approximation", "algebra")
+@check("approximation", "algebra", applies=lambda case: case.scenario.is_plain)
 def sums_and_products(case: Case) -> None:
     """A + A, A - A, A @ A and A.T are those of to_dense(), as is the sum with the approximation of another matrix."""
     operator = case.approximation()
@@ -36,7 +52,9 @@ def sums_and_products(case: Case) -> None:
     case.close((operator @ operator).to_dense(), dense @ dense, "A @ A", formula="to_dense()²", tolerance=10)
     case.close(operator.T.to_dense(), dense.T, "A.T", formula="the transpose")
     other = case.approximation("empirical-fisher")
-    case.close((operator + other).to_dense(), dense + case.dense(other), "A + B", formula="the sum of both", causes="operands mixed up")
+    case.close(
+        (operator + other).to_dense(), dense + case.dense(other), "A + B", formula="the sum of both", causes="operands mixed up"
+    )
     v = case.vector(2)
     case.close((operator + other) @ case.array(v), (dense + case.dense(other)) @ v, "(A + B) @ v", formula="A v + B v")
     product = dense @ case.dense(other)

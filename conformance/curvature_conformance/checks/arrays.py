@@ -19,7 +19,10 @@ def namespace_and_ownership(setting: Setting) -> None:
     expect(cv.namespace(x) is be.xp, "curvature.namespace(x)", repr(cv.namespace(x)), formula=f"the backend's xp, {be.xp!r}")
     for stranger in (object(), 1.0, [1.0], "text", None):
         expect(
-            not be.owns(stranger), f"owns({stranger!r})", "True", formula="False: it is no array of this library",
+            not be.owns(stranger),
+            f"owns({stranger!r})",
+            "True",
+            formula="False: it is no array of this library",
             causes="a predicate that answers True to everything takes the arrays of all other backends",
         )
 
@@ -45,7 +48,10 @@ def round_trip_through_the_host(setting: Setting) -> None:
         floating = kept.dtype.kind == "f" and be.dtype is not None
         wanted = np.dtype(be.dtype) if floating else kept.dtype
         expect(
-            back.dtype == wanted, f"dtype of to_numpy(asarray({label}))", str(back.dtype), formula=str(wanted),
+            back.dtype == wanted,
+            f"dtype of to_numpy(asarray({label}))",
+            str(back.dtype),
+            formula=str(wanted),
             causes="a float64 array that is quietly narrowed to the library's default float32",
         )
         expect(np.array_equal(values, kept), f"asarray({label})", "changed its argument", formula="arguments stay as they are")
@@ -74,7 +80,10 @@ def double_precision(setting: Setting) -> None:
     x = setting.backend.asarray(np.array([1.0 + 2.0**-52, 1.0]), dtype="float64")
     found = setting.backend.to_numpy(x[0] - x[1])
     expect(
-        float(found) == 2.0**-52, "(1 + 2⁻⁵²) - 1 in float64", repr(float(found)), formula="2.22e-16",
+        float(found) == 2.0**-52,
+        "(1 + 2⁻⁵²) - 1 in float64",
+        repr(float(found)),
+        formula="2.22e-16",
         causes="float64 requests that are quietly narrowed to float32",
     )
 
@@ -84,7 +93,7 @@ def devices_and_identity(setting: Setting) -> None:
     """A backend lists at least one device, is equal to itself, and has a repr that names it."""
     be = setting.backend
     expect(len(list(be.devices())) > 0, "devices()", "no devices", formula="at least the one where arrays are")
-    expect(be == be and hash(be) == hash(be), "be == be", "False", formula="backends compare by name, device and dtype")  # noqa: PLR0124
+    expect(be == be and hash(be) == hash(be), "be == be", "False", formula="backends compare by name, device and dtype")
     expect(be.name in repr(be), "repr(be)", repr(be), formula=f"text that contains the name {be.name!r}")
     memory = be.memory()
     expect(memory is None or memory >= 0, "memory()", repr(memory), formula="bytes, or None where the library does not say")

@@ -13,7 +13,7 @@ from curvature.backend import CAPABILITIES
 from ..checklist import check
 from ..failures import expect
 from ..setting import Setting
-from . import derivatives
+from .derivatives import at, phi_on
 
 
 @check("backend", "claims")
@@ -22,7 +22,10 @@ def every_capability_has_a_claim(setting: Setting) -> None:
     claims = setting.backend.capabilities
     for name in CAPABILITIES:
         expect(
-            isinstance(claims.get(name), cv.Claim), f"capabilities[{name!r}]", repr(claims.get(name)), formula="a curvature.Claim",
+            isinstance(claims.get(name), cv.Claim),
+            f"capabilities[{name!r}]",
+            repr(claims.get(name)),
+            formula="a curvature.Claim",
             causes="a capability that is forgotten: unknown counts as failure",
         )
     unknown = sorted(set(claims) - set(CAPABILITIES))
@@ -40,11 +43,14 @@ def global_state_stays_as_it_is(setting: Setting) -> None:
     be.eigh(matrix)
     be.solve_triangular(matrix, matrix)
     if be.capabilities["hvp"].supported:
-        be.hvp(derivatives._phi(setting), derivatives._at(setting, np.zeros(3)), derivatives._at(setting, np.ones(3)))
+        be.hvp(phi_on(setting), at(setting, np.zeros(3)), at(setting, np.ones(3)))
     after = _state(setting)
     for name, value in before.items():
         expect(
-            after[name] == value, f"{name} after using the backend", str(after[name])[:80], formula=str(value)[:80],
+            after[name] == value,
+            f"{name} after using the backend",
+            str(after[name])[:80],
+            formula=str(value)[:80],
             causes="a flag set at import or in a function: the user's program changes behind his back",
         )
 
@@ -55,7 +61,7 @@ def _state(setting: Setting) -> dict[str, object]:
         "the default floating dtype of xp.asarray(1.5)": str(xp.asarray(1.5).dtype),
         "the dtype of xp.zeros(1)": str(xp.zeros(1).dtype),
         "the default device": str(getattr(xp.zeros(1), "device", None)),
-        "numpy.random's global state": hash(np.random.get_state()[1].tobytes()),  # type: ignore[union-attr]  # noqa: NPY002
+        "numpy.random's global state": hash(repr(np.random.get_state())),  # noqa: NPY002
         "numpy.geterr()": tuple(sorted(np.geterr().items())),
         "the number of warning filters": len(warnings.filters),
         "os.environ": hash(frozenset(os.environ.items())),

@@ -22,7 +22,8 @@ _E = np.exp(_C @ _THETA)
 _FORMULA = "φ(θ) = Σ_i exp(c_i · θ), whose derivatives are closed forms"
 
 
-def _phi(setting: Setting) -> Any:
+def phi_on(setting: Setting) -> Any:
+    """φ, a number, as a function on the backend."""
     c = setting.asarray(_C)
 
     def phi(theta: Any) -> Any:
@@ -32,7 +33,8 @@ def _phi(setting: Setting) -> Any:
     return phi
 
 
-def _at(setting: Setting, values: np.ndarray) -> Tree:
+def at(setting: Setting, values: np.ndarray) -> Tree:
+    """A point (or a direction) of φ."""
     return {"θ": setting.asarray(values)}
 
 
@@ -119,24 +121,38 @@ def push_and_pull_are_adjoint(setting: Setting) -> None:
     for label, (pushed, pulled) in pairs.items():
         left = setting.xp.sum(cotangent * pushed)
         right = sum(float(np.sum(setting.numpy(pulled[name]) * _TANGENT[name])) for name in _TANGENT)
-        expect_close(setting, left, right, f"⟨u, Jv⟩ by {label}", formula="⟨Jᵀu, v⟩", causes="the two differentiate different functions", tolerance=10)
+        expect_close(
+            setting,
+            left,
+            right,
+            f"⟨u, Jv⟩ by {label}",
+            formula="⟨Jᵀu, v⟩",
+            causes="the two differentiate different functions",
+            tolerance=10,
+        )
 
 
 @check("backend", "derivatives", capability="vjp")
 def value_and_gradient_of_a_number(setting: Setting) -> None:
     """value_and_gradient gives φ and ∇φ = Cᵀ exp(Cθ)."""
-    value, gradient = setting.backend.value_and_gradient(_phi(setting), _at(setting, _THETA))
+    value, gradient = setting.backend.value_and_gradient(phi_on(setting), at(setting, _THETA))
     expect_close(setting, value, _E.sum(), "φ of value_and_gradient", formula=_FORMULA)
-    expect_close(setting, gradient["θ"], _C.T @ _E, "∇φ of value_and_gradient", formula=_FORMULA, causes="the wrong sign, a factor")
+    expect_close(
+        setting, gradient["θ"], _C.T @ _E, "∇φ of value_and_gradient", formula=_FORMULA, causes="the wrong sign, a factor"
+    )
 
 
 @check("backend", "derivatives", capability="hvp")
 def hessian_vector_product(setting: Setting) -> None:
     """hvp gives ∇²φ v = Cᵀ diag(exp(Cθ)) C v."""
-    found = setting.backend.hvp(_phi(setting), _at(setting, _THETA), _at(setting, _U))
+    found = setting.backend.hvp(phi_on(setting), at(setting, _THETA), at(setting, _U))
     expected = _C.T @ (_E * (_C @ _U))
     expect_close(
-        setting, found["θ"], expected, "∇²φ u of hvp", formula=_FORMULA,
+        setting,
+        found["θ"],
+        expected,
+        "∇²φ u of hvp",
+        formula=_FORMULA,
         causes="the Hessian of another function (½‖∇φ‖², φ²), a Gauss-Newton product instead, a factor 2",
     )
 
@@ -144,10 +160,12 @@ def hessian_vector_product(setting: Setting) -> None:
 @check("backend", "derivatives", capability="hvp")
 def third_derivative(setting: Setting) -> None:
     """jvp through hvp gives D³φ(u, v) = Cᵀ (exp(Cθ) ∘ Cu ∘ Cv): derivatives nest."""
-    be, phi, u = setting.backend, _phi(setting), _at(setting, _U)
-    _, found = be.jvp(lambda theta: be.hvp(phi, theta, u)["θ"], _at(setting, _THETA), _at(setting, _V))
+    be, phi, u = setting.backend, phi_on(setting), at(setting, _U)
+    _, found = be.jvp(lambda theta: be.hvp(phi, theta, u)["θ"], at(setting, _THETA), at(setting, _V))
     expected = _C.T @ (_E * (_C @ _U) * (_C @ _V))
-    expect_close(setting, found, expected, "d/dε hvp(θ + εv, u)", formula=_FORMULA, causes="inner results cut off from outer derivatives")
+    expect_close(
+        setting, found, expected, "d/dε hvp(θ + εv, u)", formula=_FORMULA, causes="inner results cut off from outer derivatives"
+    )
 
 
 @check("backend", "derivatives", capability="vjp")
@@ -161,8 +179,22 @@ def derivatives_change_nothing(setting: Setting) -> None:
     push(tangent), pull(cotangent)
     be.jvp_and_pull(_layer(setting), params, tangent)[2](cotangent)
     for name in _PARAMS:
-        expect_close(setting, params[name], _PARAMS[name], f"parameter {name!r} afterwards", formula="as it was", causes="an in-place write")
-        expect_close(setting, tangent[name], _TANGENT[name], f"tangent {name!r} afterwards", formula="as it was", causes="an in-place write")
+        expect_close(
+            setting,
+            params[name],
+            _PARAMS[name],
+            f"parameter {name!r} afterwards",
+            formula="as it was",
+            causes="an in-place write",
+        )
+        expect_close(
+            setting,
+            tangent[name],
+            _TANGENT[name],
+            f"tangent {name!r} afterwards",
+            formula="as it was",
+            causes="an in-place write",
+        )
     expect_close(setting, cotangent, _COTANGENT, "the cotangent afterwards", formula="as it was", causes="an in-place write")
 
 
@@ -175,10 +207,24 @@ def vmap_maps_over_the_first_axis(setting: Setting) -> None:
         return row * shift + cv.namespace(row).sum(row)
 
     found = setting.backend.vmap(f, in_axes=(0, None))(setting.asarray(a), setting.asarray(b))
-    expect_close(setting, found, a * b + a.sum(axis=1, keepdims=True), "vmap(f, in_axes=(0, None))(A, b)", formula="f(A_i, b) stacked", causes="in_axes ignored")
+    expect_close(
+        setting,
+        found,
+        a * b + a.sum(axis=1, keepdims=True),
+        "vmap(f, in_axes=(0, None))(A, b)",
+        formula="f(A_i, b) stacked",
+        causes="in_axes ignored",
+    )
     square = setting.normal(3, 3, seed=10)
     found = setting.backend.vmap(lambda row: row * cv.namespace(row).sum(row))(setting.asarray(square))
-    expect_close(setting, found, square * square.sum(axis=1, keepdims=True), "vmap(f)(A)", formula="f(A_i) stacked", causes="the last axis mapped")
+    expect_close(
+        setting,
+        found,
+        square * square.sum(axis=1, keepdims=True),
+        "vmap(f)(A)",
+        formula="f(A_i) stacked",
+        causes="the last axis mapped",
+    )
 
 
 @check("backend", "derivatives", capability="jit")

@@ -35,12 +35,16 @@ _ELEMENTWISE: dict[str, tuple[Function, Callable[[np.ndarray], np.ndarray]]] = {
 }
 
 
+def _of_arrays(function: Function) -> Callable[[Any], Any]:
+    return lambda x: function(cv.namespace(x), x)
+
+
 @check("backend", "derivatives", capability="linearize")
 def elementary_functions(setting: Setting) -> None:
     """The forward and reverse derivatives of elementary functions are their closed forms."""
     seed = np.array([0.7, -1.1, 0.4, 0.9])
     for name, (function, derivative) in _ELEMENTWISE.items():
-        _, push, pull = setting.backend.linearize(lambda x, f=function: f(cv.namespace(x), x), setting.asarray(_X))
+        _, push, pull = setting.backend.linearize(_of_arrays(function), setting.asarray(_X))
         if name.startswith("x · sum"):  # J = x 1ᵀ at this point: the one that is not diagonal
             forward, backward = _X * seed.sum(), np.full(4, _X @ seed)
         else:

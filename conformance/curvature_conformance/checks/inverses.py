@@ -27,7 +27,7 @@ _CAUSES = (
 )
 
 
-@check("approximation", "inverses")
+@check("approximation", "inverses", applies=lambda case: case.scenario.is_plain)
 def solve_undoes_the_product(case: Case) -> None:
     """solve(v, damping) is exactly (A + λI)⁻¹ v for weak and strong damping, vectors, matrices and trees."""
     operator = case.approximation()
@@ -37,12 +37,19 @@ def solve_undoes_the_product(case: Case) -> None:
         what, formula = f"solve(v, damping={damping:.3g})", "(A + λI)⁻¹ v with the λ that was given"
         case.close(operator.solve(case.array(v), damping=damping), expected, what, formula=formula, causes=_CAUSES, tolerance=20)
         many = np.linalg.solve(damped(case, dense, damping), several)
-        case.close(operator.solve(case.array(several), damping=damping), many, what.replace("v", "V", 1), formula=formula, causes=_CAUSES, tolerance=20)
+        case.close(
+            operator.solve(case.array(several), damping=damping),
+            many,
+            what.replace("v", "V", 1),
+            formula=formula,
+            causes=_CAUSES,
+            tolerance=20,
+        )
         flat = case.array(case.setting.flat(operator.solve(case.as_tree(v), damping=damping)))
         case.close(flat, expected, what.replace("v", "tree", 1), formula=formula, causes=_CAUSES, tolerance=20)
 
 
-@check("approximation", "inverses")
+@check("approximation", "inverses", applies=lambda case: case.scenario.is_plain)
 def inverse_is_an_operator(case: Case) -> None:
     """inverse(damping) is the operator (A + λI)⁻¹."""
     operator = case.approximation()
@@ -55,7 +62,7 @@ def inverse_is_an_operator(case: Case) -> None:
         case.close(inverse @ case.array(v), expected @ v, f"inverse({damping:.3g}) @ v", formula="(A + λI)⁻¹ v", tolerance=20)
 
 
-@check("approximation", "inverses")
+@check("approximation", "inverses", applies=lambda case: case.scenario.is_plain)
 def powers(case: Case) -> None:
     """power(1/2)² = A + λI, power(-1/2)² = (A + λI)⁻¹, power(2) = A²."""
     operator = case.approximation()
@@ -64,10 +71,26 @@ def powers(case: Case) -> None:
     for p, whole in ((0.5, damped(case, dense, damping)), (-0.5, np.linalg.inv(damped(case, dense, damping)))):
         root = case.dense(operator.power(p, damping))
         case.close(
-            case.array(root @ root), whole, f"power({p}, {damping:.3g}) squared", formula=f"(A + λI)^{2 * p:g}",
-            causes="a root of the entries instead of the matrix, damping added to the root", tolerance=50,
+            case.array(root @ root),
+            whole,
+            f"power({p}, {damping:.3g}) squared",
+            formula=f"(A + λI)^{2 * p:g}",
+            causes="a root of the entries instead of the matrix, damping added to the root",
+            tolerance=50,
         )
         values = np.linalg.eigvalsh((root + root.T) / 2)
-        case.close(case.array(np.minimum(values, 0.0)), np.zeros(case.size), f"negative eigenvalues of power({p})", formula="none: the root is positive", tolerance=50)
+        case.close(
+            case.array(np.minimum(values, 0.0)),
+            np.zeros(case.size),
+            f"negative eigenvalues of power({p})",
+            formula="none: the root is positive",
+            tolerance=50,
+        )
     case.close(operator.power(2).to_dense(), dense @ dense, "power(2)", formula="A²", tolerance=50)
-    case.close(operator.power(-1, damping).to_dense(), np.linalg.inv(damped(case, dense, damping)), "power(-1)", formula="(A + λI)⁻¹", tolerance=50)
+    case.close(
+        operator.power(-1, damping).to_dense(),
+        np.linalg.inv(damped(case, dense, damping)),
+        "power(-1)",
+        formula="(A + λI)⁻¹",
+        tolerance=50,
+    )

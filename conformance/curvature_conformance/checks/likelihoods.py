@@ -34,8 +34,11 @@ def the_density_is_normalised(case: LikelihoodCase) -> None:
         total = case.expectation(n, lambda f, y: np.ones(f.shape[0]))
         gap = abs(float(total) - 1)
         expect(
-            gap <= 100 * case.setting.tolerance, f"Σ_y p(y | f) at outputs {case.outputs[n]}", f"{float(total):.10g}",
-            formula="1", causes="a constant that is left out (log y!, log 2π): then loss() is not -log p",
+            gap <= 100 * case.setting.tolerance,
+            f"Σ_y p(y | f) at outputs {case.outputs[n]}",
+            f"{float(total):.10g}",
+            formula="1",
+            causes="a constant that is left out (log y!, log 2π): then loss() is not -log p",
         )
 
 
@@ -54,7 +57,14 @@ def the_score_is_the_derivative(case: LikelihoodCase) -> None:
             moved[:, c] += sign * h
             ends.append(setting.numpy(likelihood.log_prob(setting.asarray(moved), y)).astype(float))
         expected[:, c] = (ends[0] - ends[1]) / (2 * h)
-    _near(case, found, expected, "score(f, y)", "∂ log p(y | f)/∂f by central differences", "the wrong sign, the gradient of the loss instead")
+    _near(
+        case,
+        found,
+        expected,
+        "score(f, y)",
+        "∂ log p(y | f)/∂f by central differences",
+        "the wrong sign, the gradient of the loss instead",
+    )
 
 
 @check("likelihood", "likelihood")
@@ -66,10 +76,24 @@ def the_hessian_is_the_second_derivative(case: LikelihoodCase) -> None:
     v = setting.normal(*case.outputs.shape, seed=2)
     found = setting.require_own(likelihood.hessian_product(f, y, setting.asarray(v)), "hessian_product")
     ends = [setting.numpy(likelihood.score(setting.asarray(case.outputs + sign * h * v), y)).astype(float) for sign in (1, -1)]
-    _near(case, found, (ends[1] - ends[0]) / (2 * h), "hessian_product(f, y, v)", "-∂² log p/∂f² v by differences of the score", "the wrong sign, a variance left out")
+    _near(
+        case,
+        found,
+        (ends[1] - ends[0]) / (2 * h),
+        "hessian_product(f, y, v)",
+        "-∂² log p/∂f² v by differences of the score",
+        "the wrong sign, a variance left out",
+    )
     factor = setting.require_own(likelihood.hessian_factor(f, y), "hessian_factor").astype(float)
     product = np.einsum("ncr,ndr,nd->nc", factor, factor, v)
-    expect_close(setting, setting.asarray(product), found.astype(float), "S Sᵀ v of hessian_factor", formula="hessian_product", tolerance=100)
+    expect_close(
+        setting,
+        setting.asarray(product),
+        found.astype(float),
+        "S Sᵀ v of hessian_factor",
+        formula="hessian_product",
+        tolerance=100,
+    )
 
 
 @check("likelihood", "likelihood")
@@ -79,11 +103,21 @@ def the_factor_is_a_root_of_the_fisher(case: LikelihoodCase) -> None:
     f, v = setting.asarray(case.outputs), setting.normal(*case.outputs.shape, seed=3)
     factor = setting.require_own(likelihood.fisher_factor(f), "fisher_factor").astype(float)
     shape = case.outputs.shape
-    expect(factor.ndim == 3 and factor.shape[:2] == shape, "fisher_factor", f"shape {factor.shape}", formula=f"(N, C, R) with (N, C) = {shape}")
+    expect(
+        factor.ndim == 3 and factor.shape[:2] == shape,
+        "fisher_factor",
+        f"shape {factor.shape}",
+        formula=f"(N, C, R) with (N, C) = {shape}",
+    )
     product = likelihood.fisher_product(f, setting.asarray(v))
     expect_close(
-        setting, product, np.einsum("ncr,ndr,nd->nc", factor, factor, v), "fisher_product(f, v)", formula="S Sᵀ v",
-        causes="the factor's root forgotten: S = F instead of S Sᵀ = F", tolerance=10,
+        setting,
+        product,
+        np.einsum("ncr,ndr,nd->nc", factor, factor, v),
+        "fisher_product(f, v)",
+        formula="S Sᵀ v",
+        causes="the factor's root forgotten: S = F instead of S Sᵀ = F",
+        tolerance=10,
     )
 
 
@@ -92,7 +126,9 @@ def the_fisher_is_the_variance_of_the_score(case: LikelihoodCase) -> None:
     """fisher_product is E[s sᵀ] over the distribution itself, and E[s] = 0, by enumeration or quadrature."""
     setting, likelihood = case.setting, case.likelihood
     columns = [
-        setting.numpy(likelihood.fisher_product(setting.asarray(case.outputs), setting.asarray(np.broadcast_to(unit, case.outputs.shape))))
+        setting.numpy(
+            likelihood.fisher_product(setting.asarray(case.outputs), setting.asarray(np.broadcast_to(unit, case.outputs.shape)))
+        )
         for unit in np.eye(case.outputs.shape[1])
     ]
     found = np.stack(columns, axis=2).astype(float)
@@ -105,10 +141,21 @@ def the_fisher_is_the_variance_of_the_score(case: LikelihoodCase) -> None:
         expected = case.expectation(n, lambda f, y: np.einsum("kc,kd->kcd", score(f, y), score(f, y)))
         scale = float(np.max(np.abs(expected)))
         gap = float(np.max(np.abs(mean))) / scale**0.5
-        expect(gap <= 100 * setting.tolerance, "E[score]", f"{mean}", formula="0 (Fisher 1922)", causes="a score that is not that of log_prob")
+        expect(
+            gap <= 100 * setting.tolerance,
+            "E[score]",
+            f"{mean}",
+            formula="0 (Fisher 1922)",
+            causes="a score that is not that of log_prob",
+        )
         expect_close(
-            setting, setting.asarray(found[n]), expected, f"the Fisher information at outputs {case.outputs[n]}",
-            formula="E_y[s sᵀ], s = ∂ log p/∂f (Fisher 1922)", causes="the Hessian at the data, a variance left out", tolerance=100,
+            setting,
+            setting.asarray(found[n]),
+            expected,
+            f"the Fisher information at outputs {case.outputs[n]}",
+            formula="E_y[s sᵀ], s = ∂ log p/∂f (Fisher 1922)",
+            causes="the Hessian at the data, a variance left out",
+            tolerance=100,
         )
 
 
@@ -126,7 +173,9 @@ def draws_have_the_moments_of_the_score(case: LikelihoodCase) -> None:
             error = draws.std(axis=0, ddof=1) / _DRAWS**0.5 + np.max(np.abs(fisher)) / _DRAWS
             worst = float(np.max(np.abs(draws.mean(axis=0) - expected) / error))
             expect(
-                worst <= 6, f"{label} over {_DRAWS} draws at outputs {case.outputs[n]}", f"{worst:.1f} standard errors off",
+                worst <= 6,
+                f"{label} over {_DRAWS} draws at outputs {case.outputs[n]}",
+                f"{worst:.1f} standard errors off",
                 formula="0 for the score, the Fisher information for its square",
                 causes="a standard deviation where the variance is meant, draws of another distribution than log_prob's",
             )
@@ -144,6 +193,9 @@ def _near(case: LikelihoodCase, found: np.ndarray, expected: np.ndarray, what: s
     gap = deviation(found.astype(float), expected)
     if gap > allowed:
         raise CheckFailure(
-            what, f"relative deviation {gap:.1e}, allowed {allowed:.0e}", formula=formula, causes=causes,
+            what,
+            f"relative deviation {gap:.1e}, allowed {allowed:.0e}",
+            formula=formula,
+            causes=causes,
             diagnosis=diagnose(found.astype(float), expected, allowed, {}),
         )

@@ -24,7 +24,9 @@ def cholesky_of_a_positive_definite_matrix(setting: Setting) -> None:
     lower, ok = setting.backend.cholesky(a)
     expect(ok is True or bool(ok), "ok of a positive definite matrix", repr(ok), formula="True")
     causes = "the upper factor where the lower was asked for"
-    expect_close(setting, lower, np.linalg.cholesky(matrix), "L of cholesky(A)", formula="the lower factor, A = L Lᵀ", causes=causes)
+    expect_close(
+        setting, lower, np.linalg.cholesky(matrix), "L of cholesky(A)", formula="the lower factor, A = L Lᵀ", causes=causes
+    )
     expect_close(setting, a, matrix, "A after cholesky(A)", formula="A as it was", causes="an in-place factorisation")
 
 
@@ -35,7 +37,10 @@ def cholesky_without_a_factor(setting: Setting) -> None:
     for label, values in (("indefinite", [-1.0, 1.0, 2.0, 3.0, 4.0]), ("negative definite", [-1.0, -2.0, -3.0, -4.0, -5.0])):
         _, ok = setting.backend.cholesky(setting.asarray(vectors * np.array(values) @ vectors.T))
         expect(
-            not bool(ok), f"ok of cholesky of a matrix that is {label}", repr(ok), formula="False: it has no Cholesky factor",
+            not bool(ok),
+            f"ok of cholesky of a matrix that is {label}",
+            repr(ok),
+            formula="False: it has no Cholesky factor",
             causes="NaN that is not looked for (JAX returns it), an exception that is swallowed",
         )
 
@@ -48,8 +53,12 @@ def cholesky_symmetrises(setting: Setting) -> None:
     lower, ok = setting.backend.cholesky(setting.asarray(matrix + skew - skew.T))
     expect(bool(ok), "ok", "False", formula="True: (A + Aᵀ)/2 is positive definite")
     expect_close(
-        setting, lower, np.linalg.cholesky(matrix), "L of cholesky(A) for an A that is not quite symmetric",
-        formula="the factor of (A + Aᵀ)/2", causes="the lower triangle read as it is (NumPy)",
+        setting,
+        lower,
+        np.linalg.cholesky(matrix),
+        "L of cholesky(A) for an A that is not quite symmetric",
+        formula="the factor of (A + Aᵀ)/2",
+        causes="the lower triangle read as it is (NumPy)",
     )
 
 
@@ -67,7 +76,10 @@ def eigenvalues_and_eigenvectors(setting: Setting) -> None:
     expect(gap <= 100 * setting.tolerance, "VᵀV of eigh", f"differs from I by {gap:.1e}", formula="I: orthonormal columns")
     gap = float(np.max(np.abs(v @ np.diag(w) @ v.T - matrix)))
     expect(
-        gap <= 100 * setting.tolerance, "V diag(λ) Vᵀ of eigh", f"differs from A by {gap:.1e}", formula="A",
+        gap <= 100 * setting.tolerance,
+        "V diag(λ) Vᵀ of eigh",
+        f"differs from A by {gap:.1e}",
+        formula="A",
         causes="eigenvectors as rows, eigenvalues sorted without their vectors",
     )
     expect_close(setting, a, matrix, "A after eigh(A)", formula="A as it was", causes="an in-place decomposition")
@@ -87,7 +99,11 @@ def triangular_solves(setting: Setting) -> None:
                     setting.asarray(full), setting.asarray(b), lower=lower, transposed=transposed
                 )
                 expect_close(
-                    setting, found, np.linalg.solve(effective, b),
+                    setting,
+                    found,
+                    np.linalg.solve(effective, b),
                     f"solve_triangular(a, b{b.shape}, lower={lower}, transposed={transposed})",
-                    formula="op(tri(a))⁻¹ b", causes="transposed ignored, the other triangle read", tolerance=10,
+                    formula="op(tri(a))⁻¹ b",
+                    causes="transposed ignored, the other triangle read",
+                    tolerance=10,
                 )

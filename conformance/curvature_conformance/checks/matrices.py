@@ -68,7 +68,9 @@ def the_empirical_fisher_is_another_matrix(case: Case) -> None:
     """EmpiricalFisher differs from Fisher where the labels at hand are not the model's own expectation."""
     found = deviation(case.dense(case.matrix("empirical-fisher")), case.dense(case.matrix("fisher")))
     expect(
-        found > 0.01, "EmpiricalFisher(problem) and Fisher(problem)", f"differ by no more than {found:.1e}",
+        found > 0.01,
+        "EmpiricalFisher(problem) and Fisher(problem)",
+        f"differ by no more than {found:.1e}",
         formula="two different matrices here (Kunstner, Hennig and Balles 2019)",
         causes="one is an alias of the other: labels of the data where the model's own are meant, or the reverse",
     )
@@ -87,10 +89,19 @@ def require_positive(case: Case, dense: np.ndarray, name: str) -> None:
     scale = float(np.max(np.abs(dense), initial=0.0)) or 1.0
     allowed = 100 * case.setting.tolerance * scale
     gap = float(np.max(np.abs(dense - dense.T)))
-    expect(gap <= allowed, f"A - Aᵀ of {name}", f"{gap:.1e}", formula="0: a sum of terms J ᵀS Sᵀ J is symmetric", causes="a transposed factor")
+    expect(
+        gap <= allowed,
+        f"A - Aᵀ of {name}",
+        f"{gap:.1e}",
+        formula="0: a sum of terms J ᵀS Sᵀ J is symmetric",
+        causes="a transposed factor",
+    )
     lowest = float(np.linalg.eigvalsh((dense + dense.T) / 2)[0])
     expect(
-        lowest >= -allowed, f"the smallest eigenvalue of {name}", f"{lowest:.3g}", formula="≥ 0: a sum of squares",
+        lowest >= -allowed,
+        f"the smallest eigenvalue of {name}",
+        f"{lowest:.3g}",
+        formula="≥ 0: a sum of squares",
         causes="the wrong sign, the Hessian in its place, rounding in float32 where float64 was asked for",
     )
 
@@ -124,7 +135,12 @@ def a_sum_is_n_times_a_mean(case: Case) -> None:
         if name == "hessian" and not case.setting.backend.capabilities["hvp"].supported:
             continue
         expected = case.references.matrix(name) @ v * factor
-        case.close(other.matrix(name) @ case.array(v), expected, f"{name} @ v {what}", formula="a matrix is that of the number which loss() returns")
+        case.close(
+            other.matrix(name) @ case.array(v),
+            expected,
+            f"{name} @ v {what}",
+            formula="a matrix is that of the number which loss() returns",
+        )
 
 
 def _can_be_split(case: Case) -> bool:
@@ -143,7 +159,13 @@ def several_batches_are_one(case: Case) -> None:
         if name == "hessian" and not case.setting.backend.capabilities["hvp"].supported:
             continue
         expected = case.references.matrix(name) @ v
-        case.close(split.matrix(name) @ case.array(v), expected, f"{name} @ v of three batches", formula="that of one batch", causes=causes)
+        case.close(
+            split.matrix(name) @ case.array(v),
+            expected,
+            f"{name} @ v of three batches",
+            formula="that of one batch",
+            causes=causes,
+        )
 
 
 @check("matrix", "matrices", capability="linearize", applies=lambda case: case.scenario.size > 2 and not case.scenario.batches)
@@ -151,11 +173,23 @@ def an_example_of_weight_zero_is_absent(case: Case) -> None:
     """An example of weight zero has no influence, whatever its values."""
     masked, absent = masked_and_absent(case)
     causes = "weights ignored, or the mean taken over N instead of Σ w_n"
-    case.close(masked.problem.loss(), float(case.setting.numpy(absent.problem.loss())), "loss() with a masked example", formula="loss() without it", causes=causes)
+    case.close(
+        masked.problem.loss(),
+        float(case.setting.numpy(absent.problem.loss())),
+        "loss() with a masked example",
+        formula="loss() without it",
+        causes=causes,
+    )
     v = case.array(case.vector(7))
     for kind in (cv.Fisher, cv.EmpiricalFisher):
         expected = case.setting.numpy(kind(absent.problem) @ v)
-        case.close(kind(masked.problem) @ v, expected, f"{kind.__name__} @ v with a masked example", formula="that without it", causes=causes)
+        case.close(
+            kind(masked.problem) @ v,
+            expected,
+            f"{kind.__name__} @ v with a masked example",
+            formula="that without it",
+            causes=causes,
+        )
 
 
 def masked_and_absent(case: Case) -> tuple[Case, Case]:

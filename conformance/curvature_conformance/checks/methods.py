@@ -20,10 +20,27 @@ _METHODS = {
     "+": "__add__",
     "number *": "__rmul__",
     "T": "T",
-    **{name: name for name in (
-        "solve", "inverse", "power", "logdet", "trace", "diagonal", "norm", "eigh", "sample", "block", "to_dense", "to",
-        "shape", "dtype", "structure", "scaled",
-    )},
+    **{
+        name: name
+        for name in (
+            "solve",
+            "inverse",
+            "power",
+            "logdet",
+            "trace",
+            "diagonal",
+            "norm",
+            "eigh",
+            "sample",
+            "block",
+            "to_dense",
+            "to",
+            "shape",
+            "dtype",
+            "structure",
+            "scaled",
+        )
+    },
 }
 
 
@@ -35,7 +52,9 @@ def a_frozen_dataclass(case: Case) -> None:
     parameters = getattr(kind, "__dataclass_params__", None)
     expect(isinstance(method, cv.Approximation), "the method", repr(kind), formula="a subclass of curvature.Approximation")
     expect(
-        parameters is not None and parameters.frozen, f"{kind.__name__}", "not a frozen dataclass",
+        parameters is not None and parameters.frozen,
+        f"{kind.__name__}",
+        "not a frozen dataclass",
         formula="@dataclass(frozen=True): options cannot change under an optimiser's feet",
     )
     assert method is not None
@@ -53,9 +72,22 @@ def every_operation_is_there(case: Case) -> None:
     shape = (case.size, case.size)
     expect(operator.shape == shape, "shape", str(operator.shape), formula=str(shape))
     wanted = getattr(case.setting.xp, case.setting.dtype)
-    expect(operator.dtype == wanted, "dtype", str(operator.dtype), formula=case.setting.dtype, causes="statistics stored in another precision")
-    expect(operator.backend.name == case.problem.backend.name, "backend", operator.backend.name, formula=case.problem.backend.name)
-    expect(isinstance(operator.structure, str) and bool(operator.structure), "structure", repr(operator.structure), formula="its name")
+    expect(
+        operator.dtype == wanted,
+        "dtype",
+        str(operator.dtype),
+        formula=case.setting.dtype,
+        causes="statistics stored in another precision",
+    )
+    expect(
+        operator.backend.name == case.problem.backend.name, "backend", operator.backend.name, formula=case.problem.backend.name
+    )
+    expect(
+        isinstance(operator.structure, str) and bool(operator.structure),
+        "structure",
+        repr(operator.structure),
+        formula="its name",
+    )
 
 
 @check("approximation", "method")
@@ -64,8 +96,10 @@ def the_same_twice(case: Case) -> None:
     for name in ("fisher", "monte-carlo-fisher"):
         first, second = case.dense(case.approximation(name)), case.dense(case.approximation(name))
         expect(
-            deviation(second, first) <= 1e-3 * case.setting.tolerance, f"approximate({name}), twice",
-            f"relative deviation {deviation(second, first):.1e}", formula="the same operator",
+            deviation(second, first) <= 1e-3 * case.setting.tolerance,
+            f"approximate({name}), twice",
+            f"relative deviation {deviation(second, first):.1e}",
+            formula="the same operator",
             causes="random probes without a seed, statistics that are kept from the call before",
         )
 
@@ -78,7 +112,7 @@ def parameters_and_data_stay_as_they_are(case: Case) -> None:
     vector = case.vector()
     v = case.array(vector)
     operator.solve(v, damping=1.0)
-    operator @ v  # noqa: B018
+    operator @ v
     case.close(v, vector, "the vector after solve and @", formula="as it was", causes="an in-place write")
     require_unchanged(case)
 
@@ -93,7 +127,9 @@ def no_step_without_damping_changes(case: Case) -> None:
     expect(float(rest) == 0.0, "the damping that damped(0.0) leaves to solve", repr(rest), formula="0")
     expected = case.dense(case.approximation())
     found = cv.approximate(case.matrix("fisher"), damped)
-    case.close(found.to_dense(), expected, "approximate(F, method.damped(0.0)[0])", formula="approximate(F, method)", tolerance=10)
+    case.close(
+        found.to_dense(), expected, "approximate(F, method.damped(0.0)[0])", formula="approximate(F, method)", tolerance=10
+    )
 
 
 @check("approximation", "method", applies=lambda case: case.scenario.size > 2 and not case.scenario.batches)
@@ -115,10 +151,13 @@ def statistics_merge(case: Case) -> None:
     merged = cv.build(method, method.merge(statistics, shares), case.problem.structure)
     mean = case.with_scenario(reduction="mean")
     case.close(
-        merged.to_dense(), case.dense(mean.approximation()), "the operator of merged statistics",
+        merged.to_dense(),
+        case.dense(mean.approximation()),
+        "the operator of merged statistics",
         formula="the operator of the statistics of all data: statistics are averages over examples, so they merge by "
         "weighted average (override Approximation.merge where they do not)",
-        causes="products or inverses stored as statistics", tolerance=10,
+        causes="products or inverses stored as statistics",
+        tolerance=10,
     )
 
 
@@ -129,10 +168,17 @@ def a_hessian_is_approximated_or_refused(case: Case) -> None:
     try:
         operator = cv.approximate(case.matrix("hessian"), case.setting.approximation)
     except cv.UnsupportedError as error:
-        expect("Hessian" in str(error), "the message of the refusal", str(error), formula="a message that names the Hessian and what to use instead")
+        expect(
+            "Hessian" in str(error),
+            "the message of the refusal",
+            str(error),
+            formula="a message that names the Hessian and what to use instead",
+        )
         return
     expect(
-        label not in REFUSES_HESSIAN, f"approximate(Hessian(problem), {label!r})", repr(operator),
+        label not in REFUSES_HESSIAN,
+        f"approximate(Hessian(problem), {label!r})",
+        repr(operator),
         formula="UnsupportedError: the method needs E[Jᵀ S Sᵀ J], and a Hessian has no such form",
         causes="a method of curvature.estimate for every Operator instead of GaussNewtonMatrix",
     )

@@ -21,12 +21,7 @@ def _factors(case: Case, samples: int, seed: int) -> np.ndarray:
     return np.concatenate(parts).astype(np.float64) / problem.scale**0.5
 
 
-def _is_plain(case: Case) -> bool:
-    """Reduction, weights and batches do not change the draws, and many of them take time."""
-    return "+" not in case.scenario.name
-
-
-@check("matrix", "monte-carlo", capability="parameter_uses", applies=_is_plain)
+@check("matrix", "monte-carlo", capability="parameter_uses", applies=lambda case: case.scenario.is_plain)
 def converges_to_the_fisher(case: Case) -> None:
     """The mean of 300 draws of s sᵀ is the Fisher information of the outputs, to six standard errors."""
     scores = _factors(case, _SAMPLES, SEED) * _SAMPLES**0.5
@@ -36,8 +31,11 @@ def converges_to_the_fisher(case: Case) -> None:
     # A rare event may not occur among the draws at all: the floor is what one occurrence would contribute.
     worst = float(np.max(gap / (error + np.abs(case.references.output_fisher).max() / _SAMPLES)))
     expect(
-        worst <= 6, f"the mean of {_SAMPLES} draws of s sᵀ", f"{worst:.1f} standard errors from the Fisher information",
-        formula="E[s sᵀ] = F_n over y drawn from the model's own distribution", causes="the labels of the data, a wrong "
+        worst <= 6,
+        f"the mean of {_SAMPLES} draws of s sᵀ",
+        f"{worst:.1f} standard errors from the Fisher information",
+        formula="E[s sᵀ] = F_n over y drawn from the model's own distribution",
+        causes="the labels of the data, a wrong "
         "variance, draws that are the same for every example, a factor 1/√samples that is missing",
     )
 
@@ -47,15 +45,24 @@ def one_seed_is_one_matrix(case: Case) -> None:
     """The operator of one seed is one and the same matrix each time; other seeds give other matrices."""
     matrix, v = case.matrix("monte-carlo-fisher", seed=1), case.array(case.vector(1))
     first = case.setting.numpy(matrix @ v)
-    for label, again in (("the same operator", matrix), ("another operator of the same seed", case.matrix("monte-carlo-fisher", seed=1))):
+    for label, again in (
+        ("the same operator", matrix),
+        ("another operator of the same seed", case.matrix("monte-carlo-fisher", seed=1)),
+    ):
         case.close(
-            again @ v, first, f"a second product of {label}", formula="the first: one seed is one matrix",
+            again @ v,
+            first,
+            f"a second product of {label}",
+            formula="the first: one seed is one matrix",
             causes="random state that is global, or consumed by use",
         )
     others = [case.setting.numpy(case.matrix("monte-carlo-fisher", seed=seed) @ v) for seed in (2, 3, 4, 5)]
     expect(
-        any(not np.array_equal(first, other) for other in others), "MonteCarloFisher for five seeds", "five times the same",
-        formula="different draws", causes="the seed is ignored",
+        any(not np.array_equal(first, other) for other in others),
+        "MonteCarloFisher for five seeds",
+        "five times the same",
+        formula="different draws",
+        causes="the seed is ignored",
     )
 
 
@@ -65,4 +72,9 @@ def products_are_those_of_the_factor(case: Case) -> None:
     factors = _factors(case, 3, 0)
     gradients = np.einsum("ncp,ncr->npr", case.references.jacobian, factors)
     expected = np.einsum("n,npr,nqr->pq", case.references.share, gradients, gradients)
-    case.close(case.matrix("monte-carlo-fisher").to_dense(), expected, "MonteCarloFisher(problem).to_dense()", formula="Σ_n w_n J_nᵀ S_n S_nᵀ J_n")
+    case.close(
+        case.matrix("monte-carlo-fisher").to_dense(),
+        expected,
+        "MonteCarloFisher(problem).to_dense()",
+        formula="Σ_n w_n J_nᵀ S_n S_nᵀ J_n",
+    )

@@ -57,10 +57,20 @@ def outputs_and_unused_parameters(setting: Setting) -> None:
     expected = (hidden @ _PARAMS["out"].T) * _PARAMS["scale"]
     expect_close(setting, uses.outputs, expected, "outputs of parameter_uses", formula="f(params, x)")
     expect(tuple(uses.unused) == ("unused",), "unused", repr(uses.unused), formula="('unused',)")
-    expect("scale" in uses.unrecognised, "unrecognised", repr(dict(uses.unrecognised)), formula="the scale, which is in no affine map")
+    expect(
+        "scale" in uses.unrecognised,
+        "unrecognised",
+        repr(dict(uses.unrecognised)),
+        formula="the scale, which is in no affine map",
+    )
     known = {use.parameter for use in uses.uses} | {use.bias for use in uses.uses if use.bias}
     absent = set(_PARAMS) - known - set(uses.unrecognised) - set(uses.unused)
-    expect(not absent, "parameters of which nothing is said", str(sorted(absent)), formula="none: each is used, unrecognised or unused")
+    expect(
+        not absent,
+        "parameters of which nothing is said",
+        str(sorted(absent)),
+        formula="none: each is used, unrecognised or unused",
+    )
 
 
 @check("backend", "parameter-uses", capability="parameter_uses")
@@ -80,22 +90,42 @@ def inputs_and_cotangents_make_up_the_gradient(setting: Setting) -> None:
     """For each of R seeds at once, Σ_n g_n a_nᵀ over the uses of a parameter is its gradient, and Σ_n g_n its bias's."""
     uses = _uses(setting)
     cotangents = uses.cotangents(setting.asarray(_SEEDS))
-    expect(len(cotangents) == len(uses.uses), "cotangents", f"{len(cotangents)} arrays", formula=f"one for each of {len(uses.uses)} uses")
+    expect(
+        len(cotangents) == len(uses.uses),
+        "cotangents",
+        f"{len(cotangents)} arrays",
+        formula=f"one for each of {len(uses.uses)} uses",
+    )
     both = uses.pull_both(setting.asarray(_SEEDS[0]))[1]
     for column, seed in enumerate(_SEEDS):
         found: dict[str, np.ndarray] = {}
         for use, g, alone in zip(uses.uses, cotangents, both, strict=True):
             values = setting.require_own(g, f"cotangents of {use.parameter!r}")
-            expect(values.shape[0] == len(_SEEDS), f"cotangents of {use.parameter!r}", f"{values.shape[0]} columns", formula=f"R = {len(_SEEDS)}", causes="one column for all seeds")
+            expect(
+                values.shape[0] == len(_SEEDS),
+                f"cotangents of {use.parameter!r}",
+                f"{values.shape[0]} columns",
+                formula=f"R = {len(_SEEDS)}",
+                causes="one column for all seeds",
+            )
             rows = values[column].reshape(-1, values.shape[-1]).astype(float)
             if column == 0:
-                expect_close(setting, alone[0, ...], values[0], f"cotangents of {use.parameter!r} by pull_both", formula="those by cotangents")
+                expect_close(
+                    setting,
+                    alone[0, ...],
+                    values[0],
+                    f"cotangents of {use.parameter!r} by pull_both",
+                    formula="those by cotangents",
+                )
             if use.kind == "linear":
                 a = setting.require_own(use.inputs, f"inputs of {use.parameter!r}").reshape(len(rows), -1).astype(float)
                 product = rows.T @ a if use.transposed else a.T @ rows
                 expect(
-                    product.shape == tuple(use.matrix_shape), f"Σ g aᵀ of {use.parameter!r}", f"shape {product.shape}",
-                    formula=f"the matrix shape {tuple(use.matrix_shape)}", causes="transposed the wrong way round",
+                    product.shape == tuple(use.matrix_shape),
+                    f"Σ g aᵀ of {use.parameter!r}",
+                    f"shape {product.shape}",
+                    formula=f"the matrix shape {tuple(use.matrix_shape)}",
+                    causes="transposed the wrong way round",
                 )
                 _add(found, use.parameter, product)
             vector = use.bias if use.kind == "linear" else use.parameter
@@ -105,10 +135,14 @@ def inputs_and_cotangents_make_up_the_gradient(setting: Setting) -> None:
         for name, values in found.items():
             if name not in uses.unrecognised:
                 expect_close(
-                    setting, setting.asarray(values.reshape(expected[name].shape)), expected[name],
-                    f"Σ g aᵀ of parameter {name!r}, seed {column}", formula="its gradient, by backpropagation by hand",
+                    setting,
+                    setting.asarray(values.reshape(expected[name].shape)),
+                    expected[name],
+                    f"Σ g aᵀ of parameter {name!r}, seed {column}",
+                    formula="its gradient, by backpropagation by hand",
                     causes="a use counted twice or dropped, cotangents of another seed, inputs after the activation",
-                    tolerance=10, facts={"N": 4},
+                    tolerance=10,
+                    facts={"N": 4},
                 )
 
 

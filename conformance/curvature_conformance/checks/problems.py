@@ -68,7 +68,9 @@ def layers_give_the_gradients_of_each_example(case: Case) -> None:
             parts.append(setting.xp.reshape(setting.xp.permute_dims(gradients, (1, 0, 2)), (gradients.shape[1], -1)))
         rows = partition.scatter(setting.xp, parts)
         case.close(
-            rows, expected.reshape(case.size, -1), "gradients of each example, put together from the layers",
+            rows,
+            expected.reshape(case.size, -1),
+            "gradients of each example, put together from the layers",
             formula="J_nᵀ S_n: for an affine layer Σ_t g_nt a_ntᵀ (MATH: s = W a, ∂s/∂W = a)",
             causes="a weight stored (d_out, d_in) taken for (d_in, d_out), a bias without its weight, a shared use counted once",
         )
@@ -89,9 +91,7 @@ def problems_change_nothing(case: Case) -> None:
 def require_unchanged(case: Case) -> None:
     """Raise if a parameter or a datum of the case is not what the scenario says."""
     scenario = case.scenario
-    for name, found, kept in zip(
-        case.problem.space.names, leaves(case.params), leaves(scenario.params), strict=True
-    ):
+    for name, found, kept in zip(case.problem.space.names, leaves(case.params), leaves(scenario.params), strict=True):
         case.close(found, kept, f"parameter {name!r} afterwards", formula="as it was", causes="an in-place write")
     start = 0
     for batch in case.batches:

@@ -32,7 +32,7 @@ def symmetric_and_positive(case: Case) -> None:
         require_positive(case, case.dense(case.approximation(name)), f"the approximation of the {name}")
 
 
-@check("approximation", "products")
+@check("approximation", "products", applies=lambda case: case.scenario.is_plain)
 def blocks(case: Case) -> None:
     """block(name) is the diagonal block of that parameter, or of the layer to which it belongs."""
     operator, space, setting = case.approximation(), case.problem.space, case.setting
@@ -45,7 +45,9 @@ def blocks(case: Case) -> None:
         except Exception as error:
             layer = next(part for part in case.problem.structure.layers if index in part.block.leaves)
             if layer.name == name:
-                raise CheckFailure(f"block({name!r})", f"{type(error).__name__}: {error}", formula="the block of a parameter") from error
+                raise CheckFailure(
+                    f"block({name!r})", f"{type(error).__name__}: {error}", formula="the block of a parameter"
+                ) from error
             tried.add(layer.name)
             block, name = operator.block(layer.name), layer.name
             # Positions of the block's rows in the flat order, in the block's own layout.
@@ -54,10 +56,16 @@ def blocks(case: Case) -> None:
             rows_of = dict(zip((b.name for b in place.blocks), place.gather(setting.xp, order), strict=True))
             positions = setting.numpy(rows_of[layer.name])[:, 0]
             expected = dense[positions][:, positions]
-        case.close(block.to_dense(), expected, f"block({name!r})", formula="that diagonal block of to_dense()", causes="offsets of another parameter")
+        case.close(
+            block.to_dense(),
+            expected,
+            f"block({name!r})",
+            formula="that diagonal block of to_dense()",
+            causes="offsets of another parameter",
+        )
 
 
-@check("approximation", "products")
+@check("approximation", "products", applies=lambda case: case.scenario.is_plain)
 def to_the_host_and_back(case: Case) -> None:
     """The operator moved to another backend and back is the same operator."""
     operator, backend = case.approximation(), case.setting.backend
@@ -67,5 +75,7 @@ def to_the_host_and_back(case: Case) -> None:
     host = operator.to("numpy")
     expect(host.backend.name == "numpy", 'A.to("numpy").backend', host.backend.name, formula="numpy")
     back = host.to(backend)
-    case.close(back.to_dense(), dense, 'A.to("numpy").to(backend)', formula="A", causes="arrays that are not passed through map_arrays")
+    case.close(
+        back.to_dense(), dense, 'A.to("numpy").to(backend)', formula="A", causes="arrays that are not passed through map_arrays"
+    )
     expect(back.structure == operator.structure, "its structure", back.structure, formula=operator.structure)

@@ -19,10 +19,21 @@ def the_draws_are_those_of_the_seed(setting: Setting) -> None:
         host = np.random.Generator(np.random.Philox(np.random.SeedSequence(seed)))
         causes = "a generator of the framework's own, a seed that is ignored, draws made in float32"
         shape, dtype = (3, 4), setting.dtype
-        expect_close(setting, rng.normal(shape, dtype=dtype), host.standard_normal(shape), f"rng({seed}).normal", formula=_SOURCE, causes=causes)
-        expect_close(setting, rng.uniform(shape, dtype=dtype), host.random(shape), f"rng({seed}).uniform", formula=_SOURCE, causes=causes)
+        expect_close(
+            setting,
+            rng.normal(shape, dtype=dtype),
+            host.standard_normal(shape),
+            f"rng({seed}).normal",
+            formula=_SOURCE,
+            causes=causes,
+        )
+        expect_close(
+            setting, rng.uniform(shape, dtype=dtype), host.random(shape), f"rng({seed}).uniform", formula=_SOURCE, causes=causes
+        )
         signs = 2.0 * host.integers(0, 2, shape) - 1.0
-        expect_close(setting, rng.rademacher(shape, dtype=dtype), signs, f"rng({seed}).rademacher", formula=_SOURCE, causes=causes)
+        expect_close(
+            setting, rng.rademacher(shape, dtype=dtype), signs, f"rng({seed}).rademacher", formula=_SOURCE, causes=causes
+        )
         whole = host.integers(0, 5, (6,), dtype=np.int64)
         expect_close(setting, rng.integers(5, (6,)), whole, f"rng({seed}).integers", formula=_SOURCE, causes=causes)
         expect_close(setting, rng.permutation(6), host.permutation(6), f"rng({seed}).permutation", formula=_SOURCE, causes=causes)
@@ -37,7 +48,13 @@ def seeds_and_splits(setting: Setting) -> None:
         return setting.numpy(be.rng(seed).normal((8,), dtype=setting.dtype))
 
     expect(np.array_equal(draw(3), draw(3)), "rng(3).normal, twice", "two results", formula="one", causes="global random state")
-    expect(not np.array_equal(draw(3), draw(4)), "rng(3) and rng(4)", "the same draws", formula="different ones", causes="the seed is ignored")
+    expect(
+        not np.array_equal(draw(3), draw(4)),
+        "rng(3) and rng(4)",
+        "the same draws",
+        formula="different ones",
+        causes="the seed is ignored",
+    )
     first, second = be.rng(3).split(2), be.rng(3).split(2)
     children = [setting.numpy(child.normal((8,), dtype=setting.dtype)) for child in (*first, *second)]
     expect(not np.array_equal(children[0], children[1]), "children of a split", "the same draws", formula="independent ones")

@@ -22,7 +22,8 @@ def a_sum_is_n_times_a_mean(case: Case) -> None:
     for name in FISHER_TYPE:
         expected = case.dense(case.approximation(name)) * factor
         case.close(
-            other.approximation(name).to_dense(), expected,
+            other.approximation(name).to_dense(),
+            expected,
             f"the approximation of the {name} with reduction={other.scenario.reduction!r}",
             formula=f"{factor:.4g} times that with {case.scenario.reduction!r}: an approximation has the scale of loss()",
             causes="a factor N in each Kronecker factor (N² in the product) or in none, a mean that is taken always",
@@ -35,9 +36,12 @@ def several_batches_are_one(case: Case) -> None:
     split = case.with_scenario(batches=(1, case.scenario.size - 2, 1))
     for name in _DETERMINISTIC:
         case.close(
-            split.approximation(name).to_dense(), case.dense(case.approximation(name)), f"the approximation of the {name} of three batches",
+            split.approximation(name).to_dense(),
+            case.dense(case.approximation(name)),
+            f"the approximation of the {name} of three batches",
             formula="that of one batch: statistics are averages over all examples",
-            causes="batches counted alike whatever their size, only the first or last batch, a sum over batches", tolerance=10,
+            causes="batches counted alike whatever their size, only the first or last batch, a sum over batches",
+            tolerance=10,
         )
 
 
@@ -47,8 +51,12 @@ def an_example_of_weight_zero_is_absent(case: Case) -> None:
     masked, absent = masked_and_absent(case)
     for name in _DETERMINISTIC:
         case.close(
-            masked.approximation(name).to_dense(), case.dense(absent.approximation(name)), f"the approximation of the {name} with a masked example",
-            formula="that without the example", causes="weights ignored, averages over N instead of Σ w_n", tolerance=10,
+            masked.approximation(name).to_dense(),
+            case.dense(absent.approximation(name)),
+            f"the approximation of the {name} with a masked example",
+            formula="that without the example",
+            causes="weights ignored, averages over N instead of Σ w_n",
+            tolerance=10,
         )
 
 
@@ -63,8 +71,12 @@ def the_order_of_examples_does_not_matter(case: Case) -> None:
     )
     for name in _DETERMINISTIC:
         case.close(
-            other.approximation(name).to_dense(), case.dense(case.approximation(name)), f"the approximation of the {name} of the reversed data",
-            formula="that of the data: an average does not know the order", causes="inputs paired with another example's gradients", tolerance=10,
+            other.approximation(name).to_dense(),
+            case.dense(case.approximation(name)),
+            f"the approximation of the {name} of the reversed data",
+            formula="that of the data: an average does not know the order",
+            causes="inputs paired with another example's gradients",
+            tolerance=10,
         )
 
 
@@ -78,7 +90,9 @@ def the_empirical_fisher_is_another_matrix(case: Case) -> None:
     """Approximations of the empirical Fisher and of the Fisher differ where the two matrices do."""
     found = deviation(case.dense(case.approximation("empirical-fisher")), case.dense(case.approximation("fisher")))
     expect(
-        found > 0.01, "approximations of EmpiricalFisher and Fisher", f"differ by no more than {found:.1e}",
+        found > 0.01,
+        "approximations of EmpiricalFisher and Fisher",
+        f"differ by no more than {found:.1e}",
         formula="two different operators here: the method must take its gradients from matrix.output_factor",
         causes="scores at the data's labels (or the model's own) whatever the matrix",
     )

@@ -24,7 +24,8 @@ def exact_where_theory_says_so(case: Case) -> None:
         for name in _matrices(case, theorem.matrices):
             reference = case.dense(case.matrix(name)) if name == "monte-carlo-fisher" else case.references.matrix(name)
             case.close(
-                case.approximation(name).to_dense(), case.part(reference, theorem.part),
+                case.approximation(name).to_dense(),
+                case.part(reference, theorem.part),
                 f"{case.setting.label} of the {name}, dense",
                 formula=f"{_PARTS[theorem.part]} of the {name}, exactly: {theorem.source}",
                 causes="factors transposed or in the wrong order, a bias without its weight, N or the variance counted twice "
@@ -41,14 +42,17 @@ def not_exact_where_it_cannot_be(case: Case) -> None:
             found = case.part(case.dense(case.approximation(name)), theorem.part)
             gap = deviation(found, reference)
             expect(
-                gap > 1e-3, f"{case.setting.label} of the {name}", f"exact to {gap:.1e}",
+                gap > 1e-3,
+                f"{case.setting.label} of the {name}",
+                f"exact to {gap:.1e}",
                 formula=f"a visible difference from {_PARTS[theorem.part]}: {theorem.source}",
                 causes="the method computes something else than its name says, for example the exact blocks",
             )
 
 
 @check(
-    "approximation", "theorems",
+    "approximation",
+    "theorems",
     applies=lambda case: any(t.part == "diagonal" for t in theorems(case, holds=True)),
 )
 def the_nearest_diagonal_matrix(case: Case) -> None:
@@ -59,7 +63,9 @@ def the_nearest_diagonal_matrix(case: Case) -> None:
     least = float(np.sum(reference**2) - np.sum(np.diag(reference) ** 2))
     scale = float(np.sum(reference**2))
     expect(
-        abs(error - least) <= 100 * case.setting.tolerance * scale, "‖F - D‖²", f"{error:.10g}",
+        abs(error - least) <= 100 * case.setting.tolerance * scale,
+        "‖F - D‖²",
+        f"{error:.10g}",
         formula=f"‖F‖² - ‖diag F‖² = {least:.10g}, the least of all diagonal matrices",
         causes="the diagonal of another matrix, rows summed into the diagonal, a factor",
     )
@@ -72,7 +78,9 @@ def as_large_as_the_matrix(case: Case) -> None:
     ratio = float(np.trace(case.dense(case.approximation()))) / reference
     n = case.scenario.size
     expect(
-        1 / 3 <= ratio <= 3, "trace of the approximation / trace of the Fisher", f"{ratio:.4g} (N = {n}, Σw = {case.scenario.total_weight:g})",
+        1 / 3 <= ratio <= 3,
+        "trace of the approximation / trace of the Fisher",
+        f"{ratio:.4g} (N = {n}, Σw = {case.scenario.total_weight:g})",
         formula="about 1 (K-FAC does not preserve the trace, but comes near)",
         causes="a sum for a mean or the reverse: the ratio is then N, 1/N or the sum of the weights",
     )

@@ -18,9 +18,7 @@ Array = Any
 _SOFTMAX = Exact(
     "kfac", ("fisher", "ggn"), "blocks", "K-FAC factors E[a aᵀ ⊗ g gᵀ]; with softmax E[g gᵀ] depends on the example", holds=False
 )
-_LAST_LAYER = Exact(
-    "kfac", ("fisher", "ggn"), "blocks", "the last layer with squared error: g gᵀ does not depend on the example"
-)
+_LAST_LAYER = Exact("kfac", ("fisher", "ggn"), "blocks", "the last layer with squared error: g gᵀ does not depend on the example")
 
 
 def _vector_model(params: dict[str, Array], x: Array) -> Array:

@@ -25,9 +25,7 @@ def batched(scenario: Scenario, *sizes: int) -> Scenario:
     """The same data as a list of batches of the given sizes: nothing changes."""
     if sum(sizes) != scenario.size:
         raise ValueError(f"batches of {sizes} do not make up {scenario.size} examples")
-    return replace(
-        scenario, name=f"{scenario.name}+batches", summary=f"{scenario.summary}; in batches of {sizes}", batches=sizes
-    )
+    return replace(scenario, name=f"{scenario.name}+batches", summary=f"{scenario.summary}; in batches of {sizes}", batches=sizes)
 
 
 def weighted(scenario: Scenario, weights: np.ndarray, label: str = "weights") -> Scenario:

@@ -20,8 +20,8 @@ class Contender:
     """An optimiser and how it is used.
 
     Attributes:
-        key: short name for the record.
-        label: name for people.
+        key: name for the record.
+        label: name for people; ``short`` where there is little room.
         optimizer: the optimiser.
         batch_size: examples in a minibatch, None for all.
         settings: what it was set to, for the record.
@@ -30,6 +30,7 @@ class Contender:
 
     key: str
     label: str
+    short: str
     optimizer: Any
     batch_size: int | None
     settings: dict[str, Any]
@@ -52,7 +53,7 @@ def natural_gradient(method: Any, *, fisher: str, dense: bool, seed: int, batch_
     decay = 0.0 if dense and batch_size is None else 0.95
     # The least damping keeps steps sane once minibatches are fitted to the last example: their own Fisher then vanishes, and
     # with it all that the quadratic model has against a long step.
-    options = {
+    options: dict[str, Any] = {
         "fisher": fisher,
         "damping": LevenbergMarquardt(0.01, minimum=1e-3),
         "learning_rate": QuadraticModel(),
@@ -62,13 +63,15 @@ def natural_gradient(method: Any, *, fisher: str, dense: bool, seed: int, batch_
         "seed": seed,
     }
     settings = {"approximation": method, **options}
+    name = method.name or type(method).__name__
     return Contender(
         "natural-gradient",
-        f"natural gradient, {method.name or type(method).__name__}",
+        f"natural gradient, {name}",
+        "natural gradient",
         NaturalGradient(method, **options),
         batch_size,
         {name: value if isinstance(value, (str, int, float)) else repr(value) for name, value in settings.items()},
-        f"{fisher} Fisher; damping, learning rate and momentum are automatic",
+        f"{name} of the {fisher} Fisher; damping, learning rate and momentum automatic",
     )
 
 
@@ -81,13 +84,15 @@ def baselines(batch_size: int) -> list[Contender]:
         Contender(
             "momentum",
             "gradient descent, momentum",
+            "momentum",
             GradientDescent(descent, momentum=0.9),
             batch_size,
             {"learning_rate": descent, "momentum": 0.9, "tuned": how},
-            f"learning rate {descent:g} ({where}), momentum 0.9",
+            f"gradient descent, momentum 0.9, learning rate {descent:g} ({where})",
         ),
         Contender(
             "adam",
+            "Adam",
             "Adam",
             Adam(adam),
             batch_size,

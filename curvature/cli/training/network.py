@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from ...backend import Backend, namespace
@@ -25,7 +26,7 @@ def perceptron(backend: Backend, widths: Sequence[int], seed: int) -> Model:
     """Layers of the given widths, input first. Weights have variance 1 / (inputs of the layer), biases are zero."""
     rng = backend.rng(seed)
     layers = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in pairwise(widths):
         weight = rng.normal((inputs, outputs), dtype="float64") * inputs**-0.5
         layers.append({"weight": weight, "bias": weight[0, ...] * 0.0})
     return Model(apply, {"layers": layers})

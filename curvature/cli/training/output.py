@@ -24,7 +24,9 @@ class Output:
             for path in (self.record, self.picture):
                 _prove_writable(path)
         except OSError as error:
-            raise BadInput(f"cannot write to {error.filename or folder}: {error.strerror}; name another folder with --out") from error
+            raise BadInput(
+                f"cannot write to {error.filename or folder}: {error.strerror}; name another folder with --out"
+            ) from error
 
     def write(self, record: dict[str, Any]) -> None:
         """Write the record. NaN, which JSON lacks, is refused: it is for the caller to say what is meant."""

@@ -12,7 +12,7 @@ from ...errors import CurvatureError
 NEEDED = {"sklearn": "scikit-learn", "matplotlib": "matplotlib"}
 
 
-class BadInput(Exception):  # noqa: N818  (shown to the user, never caught as an error)
+class BadInput(Exception):
     """Something that was asked for cannot be done; the message says what and what to do instead."""
 
 

@@ -17,9 +17,9 @@ class Bars:
 
     def __init__(self, progress: Progress, contenders: list[Contender]) -> None:
         self._progress = progress
-        width = max(len(contender.label) for contender in contenders)
+        width = max(len(contender.short) for contender in contenders)
         self._tasks = {
-            contender.key: progress.add_task(contender.label.ljust(width), total=1.0, start=False, loss="")
+            contender.key: progress.add_task(contender.short.ljust(width), total=1.0, start=False, loss="")
             for contender in contenders
         }
 
@@ -36,7 +36,7 @@ class _Follower:
         self._task = task
 
     def __call__(self, event: TrainingStep) -> None:
-        text = f"step {event.step:>5}   loss {event.loss:.2e}"
+        text = f"step {event.step:>4}, loss {event.loss:.1e}"
         self._progress.update(self._task, completed=event.progress, loss=text)  # type: ignore[arg-type]
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import platform
-import sys
 from collections.abc import Sequence
 from datetime import datetime
 from importlib import metadata
@@ -29,7 +29,15 @@ def versions(backend: Backend) -> dict[str, str]:
 
 
 def describe(
-    *, started: datetime, arguments: dict[str, Any], backend: Backend, data: DataSet, widths: Sequence[int], model: Model, runs: Sequence[Run]
+    *,
+    started: datetime,
+    arguments: dict[str, Any],
+    backend: Backend,
+    data: DataSet,
+    widths: Sequence[int],
+    model: Model,
+    threads: int | None,
+    runs: Sequence[Run],
 ) -> dict[str, Any]:
     """Everything that is needed to judge the results and to get them again."""
     train, test = data.sizes
@@ -43,7 +51,8 @@ def describe(
         "platform": {
             "system": platform.platform(),
             "machine": platform.machine(),
-            "byte_order": sys.byteorder,
+            "cores": os.cpu_count(),
+            "threads": threads or "all",
         },
         "backend": {"name": backend.name, "device": str(backend.device or "default"), "dtype": str(backend.dtype)},
         "data": {

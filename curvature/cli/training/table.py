@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
@@ -14,12 +15,21 @@ from .run import Run, common_loss
 def results(title: str, runs: Sequence[Run]) -> Group:
     """The table of all runs, and below it what the optimisers were set to."""
     target = common_loss(runs)
-    table = Table(title=title, title_justify="left", title_style="bold")
-    table.add_column("optimiser")
-    for heading in ("minibatch", "training loss", "test accuracy", "steps", "seconds"):
-        table.add_column(heading, justify="right")
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        padding=(0, 0, 0, 1),
+        pad_edge=False,
+    )
+    table.add_column("optimiser", no_wrap=True)
+    headings = ["mini-\nbatch", "training\nloss", "test\naccuracy", "steps", "seconds"]
     if target is not None:
-        table.add_column(f"to loss {target:.1e}", justify="right")
+        headings += [f"steps to\n{target:.1e}", f"sec. to\n{target:.1e}"]
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True, vertical="bottom")
     for run in runs:
         table.add_row(*_cells(run, target))
     return Group(table, *_notes(runs))
@@ -29,7 +39,7 @@ def _cells(run: Run, target: float | None) -> list[str]:
     record, size = run.record, run.contender.batch_size
     final = record.final
     cells = [
-        run.contender.label,
+        run.contender.short,
         "all" if size is None else str(size),
         f"{final.loss:.2e}",
         f"{final.test['accuracy']:.1%}",
@@ -38,14 +48,14 @@ def _cells(run: Run, target: float | None) -> list[str]:
     ]
     if target is not None:
         reached = record.reached(target)
-        cells.append("-" if reached is None else f"{reached.step} steps, {reached.seconds:.2f} s")
+        cells += ["-", "-"] if reached is None else [str(reached.step), f"{reached.seconds:.2f}"]
     return cells
 
 
 def _notes(runs: Sequence[Run]) -> list[Text]:
     notes = []
     for run in runs:
-        notes.append(Text.assemble(f"{run.contender.label}: ", (run.contender.note, "dim")))
+        notes.append(Text.assemble(f"{run.contender.short}: ", (run.contender.note, "dim")))
         if run.outcome:
             notes.append(Text(f"  ended early: {run.outcome}", style="yellow"))
     return notes
