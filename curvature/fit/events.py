@@ -28,5 +28,5 @@ class TrainingStep:
     progress: float
 
 
-class StopTraining(Exception):  # noqa: N818  (a request, like StopIteration, and no error)
+class StopTraining(Exception):
     """Raise it in a callback or in a ``curvature_training_step`` hook to end the run after this step; say why in its message."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 from typing import Any
 
 from ..errors import DataError
@@ -45,7 +45,7 @@ class Minibatches:
         if self._whole is not None:
             return 1 if self.batch_size is None else self._whole.size // self.batch_size
         source = self._problem.data.source
-        return len(source) if hasattr(source, "__len__") else None
+        return len(source) if isinstance(source, Sized) else None
 
     def epoch(self) -> Iterator[Batch]:
         """The minibatches of the next epoch."""

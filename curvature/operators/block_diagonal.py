@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import MixedBackendError, ShapeError
 from .base import Operator, check_damping, check_rank
-from .partition import Partition
+from .dense import Dense
+from .partition import Block, Partition
 from .spectral import largest_in_magnitude
 
 if TYPE_CHECKING:
@@ -125,10 +126,27 @@ class BlockDiagonal(Operator):
         return xp.take(values, order), xp.take(xp.concat(columns, axis=1), order, axis=1)
 
     def block(self, name: str) -> Operator:
-        try:
+        """The block called ``name``, or the diagonal block of the parameter called so: a part of its block, then dense."""
+        if name in self.blocks:
             return self.blocks[name]
-        except KeyError:
-            raise ShapeError(f"no block is called {name!r}; there are: {', '.join(self.blocks)}") from None
+        space = self.partition.space
+        for place, block in zip(self.partition.blocks, self.blocks.values(), strict=True):
+            if name in (space.names[leaf] for leaf in place.leaves):
+                return self._part(block, place, space.index(name))
+        known = ", ".join(dict.fromkeys([*self.blocks, *space.names]))
+        raise ShapeError(f"no block or parameter is called {name!r}; there are: {known}")
+
+    def _part(self, block: Operator, place: Block, leaf: int) -> Dense:
+        xp, sizes = self.xp, self.partition.space.sizes
+        # Which rows of the block belong to the leaf: mark the leaf's entries and see where they go.
+        marks: list[Any] = [None] * len(sizes)
+        for other in place.leaves:
+            counted = xp.arange(sizes[other], dtype=xp.int64, device=self._device)
+            marks[other] = xp.expand_dims(counted if other == leaf else -1 - 0 * counted, axis=1)
+        position = place.gather(xp, marks)[:, 0]
+        rows = xp.argsort(position)[place.size - sizes[leaf] :]
+        dense = xp.take(xp.take(block.to_dense(), rows, axis=0), rows, axis=1)
+        return Dense(dense, backend=self.backend, symmetric=block.symmetric)
 
     def scaled(self, factor: Any) -> BlockDiagonal:
         return self.map_blocks(lambda block: block.scaled(factor))

@@ -26,20 +26,25 @@ class Model:
     Args:
         apply: the function.
         params: tree of floating arrays of one library, on one device, of one dtype.
+        backend: the backend of the parameters; by default the one that owns them. Give it for an ``ArrayBackend`` of your own.
 
     Raises:
         DataError: if there are no parameters, or one is not floating (named).
         MixedBackendError: if they are of two libraries, devices or dtypes.
     """
 
-    def __init__(self, apply: Callable[[Tree, Any], Array], params: Tree) -> None:
+    def __init__(self, apply: Callable[[Tree, Any], Array], params: Tree, *, backend: Backend | None = None) -> None:
         if not callable(apply):
             raise ModelError(f"apply must be a function (params, x) -> outputs, got {type(apply).__name__}")
         arrays = leaves(params)
         if not arrays:
             raise DataError("the model has no parameters: params holds no arrays")
         self.apply = apply
-        self.backend: Backend = backend_of(*arrays)
+        self.backend: Backend = backend_of(*arrays) if backend is None else backend
+        for array in arrays:
+            if not (isinstance(array, Traced) or self.backend.owns(array)):
+                kind = type(array)
+                raise MixedBackendError(f"a parameter is a {kind.__module__}.{kind.__qualname__}, not of backend {self.backend.name!r}")
         self.params = _constants(params, self.backend)
         self.space = ParameterSpace.of(params)
         self._check_dtypes(arrays)

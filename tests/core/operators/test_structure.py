@@ -136,6 +136,22 @@ def test_a_large_operator_is_not_densified_behind_the_callers_back():
         free.trace()
 
 
+def test_the_block_of_a_parameter_is_its_part_of_the_matrix(be, generator):
+    """By the name of a block, or of a parameter inside of a joined one."""
+    space = cv.ParameterSpace.of({"b": np.zeros(2), "w": np.zeros((2, 3)), "z": np.zeros(1)})
+    joined = Block("w+b", (1, 0), ((2, 3), (2, 1)), axis=1)
+    partition = Partition(space, (joined, Block("z", (2,), ((1, 1),))))
+    factors = [m @ m.T for m in (generator.standard_normal((2, 2)), generator.standard_normal((4, 4)))]
+    blocks = {"w+b": Kronecker([be.asarray(f) for f in factors]), "z": Diagonal(be.asarray(np.ones(1)))}
+    operator = BlockDiagonal(blocks, partition=partition)
+    dense = be.to_numpy(operator.to_dense())
+    for name, start, stop in (("b", 0, 2), ("w", 2, 8), ("z", 8, 9)):
+        np.testing.assert_allclose(be.to_numpy(operator.block(name).to_dense()), dense[start:stop, start:stop])
+    assert operator.block("w+b") is operator.blocks["w+b"]
+    with pytest.raises(cv.ShapeError, match=r"'x'; there are: w\+b, z, b, w"):
+        operator.block("x")
+
+
 def test_a_partition_takes_every_parameter_once():
     space = cv.ParameterSpace.of({"a": np.ones(2), "b": np.ones(3)})
     with pytest.raises(cv.ShapeError, match=r"missing: \['b'\]"):

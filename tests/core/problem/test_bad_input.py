@@ -97,6 +97,18 @@ def test_parameters():
         cv.Model(3, {"w": np.ones(1)})
 
 
+def test_a_backend_of_ones_own_is_kept():
+    import array_api_strict
+
+    mine = cv.ArrayBackend("mine", array_api_strict)
+    model = cv.Model(linear, {"w": mine.asarray(np.ones((2, 4)))}, backend=mine)
+    made = cv.Problem(model, cv.Categorical(), (mine.asarray(np.ones((3, 2))), mine.asarray(np.array([0, 1, 2]))))
+    for operator in (cv.Fisher(made), cv.approximate(cv.Fisher(made), "kfac")):
+        assert operator.backend is mine
+    with pytest.raises(cv.MixedBackendError, match=r"numpy.ndarray, not of backend 'mine'"):
+        cv.Model(linear, {"w": np.ones((2, 4))}, backend=mine)
+
+
 def test_data_of_another_library():
     x = cv.backend("torch").asarray(np.ones((3, 2)))
     with pytest.raises(cv.MixedBackendError, match=r"x is a torch.Tensor.*backend.asarray"):
