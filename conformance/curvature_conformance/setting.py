@@ -107,10 +107,7 @@ class Setting:
 
     def model(self, apply: Callable[..., Array], params: Tree) -> cv.Model:
         """A model whose derivatives are those of the backend under test."""
-        model = cv.Model(apply, params)
-        if self.bound:
-            model.backend = self.backend
-        return model
+        return cv.Model(apply, params, backend=self.backend if self.bound else None)
 
 
 def leaves(tree: Tree) -> list[Any]:
