@@ -71,6 +71,9 @@ class ParameterSpace:
         """The space to which the tree of arrays ``tree`` belongs."""
         arrays, treespec = optree.tree_flatten(tree)
         names = tuple(path_name(path) for path in treespec.paths())
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ShapeError(f"two parameters have the path {twice[0]!r}: a key with a dot in it collides with a nested one")
         return cls(treespec, names, tuple(tuple(int(n) for n in a.shape) for a in arrays))
 
     @property
@@ -97,8 +100,12 @@ class ParameterSpace:
         """
         arrays, treespec = optree.tree_flatten(tree)
         if treespec != self.treespec:
-            raise ShapeError(f"{what} has the structure {treespec}, the parameters have {self.treespec}")
+            raise ShapeError(
+                f"{what} has the structure {treespec}, the parameters ({', '.join(self.names)}) have {self.treespec}"
+            )
         for name, shape, array in zip(self.names, self.shapes, arrays, strict=True):
+            if not hasattr(array, "shape"):
+                raise ShapeError(f"{what}: {name!r} is a {type(array).__name__}, expected an array of shape {shape}")
             if tuple(array.shape) != shape:
                 raise ShapeError(f"{what}: {name!r} has shape {tuple(array.shape)}, expected {shape}")
         return list(arrays)

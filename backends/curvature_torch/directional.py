@@ -18,6 +18,7 @@ from .nesting import differentiating, recording, variables
 from .recording import Recorder
 from .resolution import Found, resolve
 from .reverse import matching_leaves
+from .support import require_second_derivatives, supported
 
 Tree = Any
 
@@ -26,13 +27,14 @@ def hvp(f: Callable[[Tree], Tensor], params: Tree, tangent: Tree) -> Tree:
     """∇²f · tangent of a scalar function, at the top of a computation."""
     space = cv.ParameterSpace.of(params)
     v = dict(zip(space.names, matching_leaves(tangent, space.treespec, "the tangent", "the parameters"), strict=True))
-    with recording():
+    with recording(), supported():
         leaves = dict(zip(space.names, variables(space.flatten(params), nested=False), strict=True))
         recorder = Recorder(leaves)
         with recorder, differentiating():
             value = f(space.unflatten(list(leaves.values())))
         if not isinstance(value, Tensor) or not value.requires_grad:
             return space.unflatten([torch.zeros_like(p) for p in leaves.values()])
+        require_second_derivatives([value])
         found, unrecognised, _ = resolve(recorder, value, by_example=False)
         excluded = _excluded(found, unrecognised)
         layers = [use for use in found if _is_product(use, excluded)]

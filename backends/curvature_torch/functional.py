@@ -12,6 +12,7 @@ import optree
 import torch
 
 from .nesting import differentiating
+from .support import supported
 
 Tree = Any
 Function = Callable[[Tree], Tree]
@@ -25,17 +26,22 @@ def _marked(f: Function) -> Function:
     return marked
 
 
+def _supported(pull: Callable[[Tree], Any], u: Tree) -> Tree:
+    with supported():
+        return pull(u)[0]
+
+
 def vjp(f: Function, params: Tree) -> tuple[Tree, Function]:
     """(f(params), pull)."""
     outputs, pull = torch.func.vjp(_marked(f), params)[:2]
-    return outputs, lambda u: pull(u)[0]
+    return outputs, lambda u: _supported(pull, u)
 
 
 def linearize(f: Function, params: Tree) -> tuple[Tree, Function, Function]:
     """(f(params), push, pull): the pull-back is linear, and its own pull-back is the push-forward."""
     outputs, pull = vjp(f, params)
     _, transpose = torch.func.vjp(pull, optree.tree_map(torch.zeros_like, outputs))[:2]
-    return outputs, lambda v: transpose(v)[0], pull
+    return outputs, lambda v: _supported(transpose, v), pull
 
 
 def value_and_gradient(f: Function, params: Tree) -> tuple[Tree, Tree]:

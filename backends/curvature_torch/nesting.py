@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from .support import supported
+
 _depth: ContextVar[int] = ContextVar("curvature_torch_depth", default=0)
 
 
@@ -56,11 +58,12 @@ def has_tangent(x: Tensor) -> bool:
 
 
 @contextmanager
-def differentiating() -> Iterator[None]:
-    """Mark that the function which is being differentiated runs now; what it calls is nested."""
+def differentiating(*, once: bool = False) -> Iterator[None]:
+    """The function which is being differentiated (only ``once``, or maybe again) runs now; what it calls is nested."""
     token = _depth.set(_depth.get() + 1)
     try:
-        yield
+        with supported(once=once):
+            yield
     finally:
         _depth.reset(token)
 

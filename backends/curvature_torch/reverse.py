@@ -12,6 +12,7 @@ from torch import Tensor
 import curvature as cv
 
 from .nesting import Place, detached, differentiating, inside, recording, variables
+from .support import require_second_derivatives, supported
 
 Tree = Any
 Function = Callable[[Tree], Tree]
@@ -20,15 +21,19 @@ Function = Callable[[Tree], Tree]
 class Tape:
     """One recorded evaluation of ``f``, from which gradients are pulled.
 
+    Args:
+        once: nothing but one gradient will be taken, and no derivative of it.
+
     Attributes:
         inputs: leaves of the parameters.
         outputs: leaves of f(params), with their history.
     """
 
-    def __init__(self, f: Function, params: Tree, where: Place) -> None:
+    def __init__(self, f: Function, params: Tree, where: Place, *, once: bool = False) -> None:
         arrays, self.treespec = optree.tree_flatten(params)
         self.nested = where is Place.NESTED
-        with recording(), differentiating():
+        self.once = once
+        with recording(), differentiating(once=once):
             self.inputs = variables(arrays, self.nested)
             self.outputs, self.output_spec = optree.tree_flatten(f(optree.tree_unflatten(self.treespec, self.inputs)))
 
@@ -43,7 +48,7 @@ class Tape:
 
     def pull(self, seeds: Sequence[Tensor] | None, *, keep: bool) -> list[Tensor]:
         """Jᵀ seeds (None for scalar outputs: the gradient); ``keep`` if it will be pulled again."""
-        return gradients(self.outputs, self.inputs, seeds, keep=keep, create=self.nested or inside())
+        return gradients(self.outputs, self.inputs, seeds, keep=keep, create=self.nested or inside(), once=self.once)
 
     def tree(self, arrays: Sequence[Tensor]) -> Tree:
         """A tree like the parameters."""
@@ -65,12 +70,15 @@ def gradients(
     *,
     keep: bool,
     create: bool = False,
+    once: bool = False,
 ) -> list[Tensor]:
     """Gradients with zeros for inputs that do not enter and for outputs that depend on none of them."""
     live = [i for i, y in enumerate(outputs) if y.requires_grad]
     if not live:
         return [torch.zeros_like(x) for x in inputs]
-    with recording():
+    if create:
+        require_second_derivatives(outputs)
+    with recording(), supported(once=once):
         found = torch.autograd.grad(
             [outputs[i] for i in live],
             inputs,
@@ -84,14 +92,18 @@ def gradients(
 
 
 def vjp(f: Function, params: Tree, where: Place) -> tuple[Tree, Function]:
-    """(f(params), pull)."""
+    """(f(params), pull). The pull-back is the caller's to differentiate or to map, so f must allow more than one pass."""
     tape = Tape(f, params, where)
     return tape.values(), lambda u: tape.tree(tape.pull(tape.seeds(u), keep=True))
 
 
 def value_and_gradient(f: Callable[[Tree], Tensor], params: Tree, where: Place) -> tuple[Tensor, Tree]:
-    """(f(params), ∇f(params)) of a scalar function."""
-    tape = Tape(f, params, where)
+    """(f(params), ∇f(params)) of a scalar function.
+
+    At the top no other derivative can follow: attention may keep its fused kernel, which never stores the scores, and
+    the value is then to the last bit that of f itself. (Other methods may differ from it by rounding.)
+    """
+    tape = Tape(f, params, where, once=where is Place.TOP)
     return tape.values(), tape.tree(tape.pull(None, keep=False))
 
 

@@ -15,6 +15,7 @@ from .nesting import Place, differentiating, place, recording, variables
 from .recording import Recorder
 from .resolution import resolve
 from .reverse import gradients
+from .support import supported
 
 Tree = Any
 
@@ -78,11 +79,11 @@ class TorchParameterUses(cv.ParameterUses):
     def _backward(self, inputs: Sequence[Any], seeds: Tensor, batched: bool = False) -> list[Tensor | None]:
         if not inputs or not self._graph.requires_grad:
             return [None] * len(inputs)
-        return list(
-            torch.autograd.grad(
+        with supported():
+            found = torch.autograd.grad(
                 self._graph, inputs, seeds.detach(), retain_graph=True, allow_unused=True, is_grads_batched=batched
             )
-        )
+        return list(found)
 
     def _complete(self, pulled: Sequence[Tensor | None], seeds: Tensor) -> list[Tensor]:
         return [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from plum import AmbiguousLookupError
+
 from ..backend import Backend
-from ..errors import DataError
-from ..operators import Operator, open_function
-from ..problem import Structure
+from ..errors import DataError, PluginConflictError, UnsupportedError
+from ..operators import Operator, Partition, open_function
+from ..problem import Layers, Structure
 from ..registry import approximation as find_approximation
 from ..registry import check_needs, load_extension
 from ..trees import count, leaves
@@ -62,7 +64,10 @@ def gather(matrix: Any, method: Approximation) -> Tree:
     backend = matrix.backend
     check_needs(method, backend.name, backend.capabilities)
     load_extension(method, backend.name)
-    statistics = estimate(matrix, method, backend)
+    try:
+        statistics = estimate(matrix, method, backend)
+    except AmbiguousLookupError as error:
+        raise _ambiguous("estimate", matrix, method, error) from error
     xp = backend.xp
     for position, array in enumerate(leaves(statistics)):
         if count(array) and not bool(xp.isfinite(xp.sum(array))) and bool(xp.any(~xp.isfinite(array))):
@@ -87,9 +92,35 @@ def approximate(matrix: Any, method: Any, **options: Any) -> Operator:
     chosen = as_method(method, **options)
     if not isinstance(matrix, Operator):
         raise DataError(f"approximate takes a curvature matrix such as curvature.Fisher(problem), got a {type(matrix).__name__}")
+    matrix._require_square("an approximation")
     statistics = gather(matrix, chosen)
-    operator: Operator = build(chosen, statistics, matrix.problem.structure)  # type: ignore[attr-defined]
+    problem = getattr(matrix, "problem", None)
+    structure = problem.structure if problem is not None else _without_layers(matrix)
+    try:
+        operator: Operator = build(chosen, statistics, structure)
+    except AmbiguousLookupError as error:
+        raise _ambiguous("build", matrix, chosen, error) from error
     return operator
+
+
+def _without_layers(matrix: Operator) -> Structure:
+    """The structure of an operator that belongs to no problem: its parameters, if it knows any, and no layers."""
+
+    def find() -> Layers:
+        raise UnsupportedError(
+            f"a {type(matrix).__name__} belongs to no problem, so it has no layers; approximate a matrix such as "
+            f"curvature.Fisher(problem)"
+        )
+
+    space = matrix.space if matrix.space is not None else Partition.contiguous([matrix.shape[0]]).space
+    return Structure(space, matrix.backend, find)
+
+
+def _ambiguous(function: str, matrix: Any, method: Any, error: Exception) -> PluginConflictError:
+    return PluginConflictError(
+        f"several methods of curvature.{function} fit ({type(matrix).__name__}, {type(method).__name__}) equally well; one of "
+        f"them claims too much, so that its own types do not name its method: {error}"
+    )
 
 
 __all__ = ["Structure", "approximate", "as_method", "build", "estimate", "gather"]

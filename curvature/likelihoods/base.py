@@ -11,7 +11,7 @@ import array_api_compat
 
 from ..autodiff import Traced, lift
 from ..backend import namespace
-from ..errors import DataError, FallbackWarning, NotPositiveDefiniteError, UnsupportedError
+from ..errors import DataError, FallbackWarning, ModelError, NotPositiveDefiniteError, UnsupportedError
 from ..trees import count
 
 if TYPE_CHECKING:
@@ -43,7 +43,8 @@ class Likelihood(ABC):
     def sample(self, rng: Rng, outputs: Array) -> Array:
         """One draw of y for every example."""
         raise UnsupportedError(
-            f"{type(self).__name__} has no sample(rng, outputs), which a Monte Carlo Fisher needs; write it, or use cv.Fisher"
+            f"{type(self).__name__} has no sample(rng, outputs), which a Monte Carlo Fisher needs, and so does a Fisher without "
+            f"a closed form; write it, or give fisher_factor(outputs)"
         )
 
     def check(self, outputs: Array, y: Array) -> Array:
@@ -56,7 +57,13 @@ class Likelihood(ABC):
 
     def losses(self, outputs: Array, y: Array) -> Array:
         """-log p(y | f), (N,); ``y`` is lifted where the outputs are traced, so that they meet in any expression."""
-        return -self.log_prob(outputs, lift(y) if isinstance(outputs, Traced) else y)
+        log_prob = self.log_prob(outputs, lift(y) if isinstance(outputs, Traced) else y)
+        if tuple(log_prob.shape) != (outputs.shape[0],):
+            raise ModelError(
+                f"{type(self).__name__}.log_prob returned shape {tuple(log_prob.shape)} for outputs {tuple(outputs.shape)}; it "
+                f"gives one number for each example, ({outputs.shape[0]},): sum over the outputs, not over the examples"
+            )
+        return -log_prob
 
     def score(self, outputs: Array, y: Array) -> Array:
         """∂ log p(y | f) / ∂f, shape (N, C)."""

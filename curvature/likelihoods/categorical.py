@@ -80,6 +80,8 @@ class Categorical(Likelihood):
         xp, p = namespace(outputs), self.probabilities(outputs)
         root = xp.sqrt(p)
         c = p.shape[1]
+        if c == 1:  # one class is certain: F = 0
+            return xp.zeros_like(p)[:, :, None]
         identity = xp.eye(c, dtype=p.dtype, device=device_of(p))
         square = root[:, None, :] * (identity[None, :, :] - p[:, :, None])
         ratio = root[:, : c - 1] / (1.0 + root[:, c - 1 :])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import TYPE_CHECKING, Any
 
 from ..backend import namespace
@@ -29,7 +30,8 @@ class Gaussian(Likelihood):
     canonical = True
 
     def __init__(self, variance: float = 1.0) -> None:
-        if not (math.isfinite(variance) and variance > 0):
+        given: object = variance
+        if not isinstance(given, Real) or not (math.isfinite(variance) and variance > 0):
             raise DataError(f"Gaussian: the variance must be a positive number, got {variance}")
         self.variance = float(variance)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from typing import Any
 
+from ..errors import DataError
 from ..operators import MatrixFree, Operator
 from ..problem import Batch, Problem
 
@@ -19,6 +20,8 @@ class CurvatureMatrix(MatrixFree):
     """
 
     def __init__(self, problem: Problem, *, tolerance: float | None = None) -> None:
+        if not isinstance(problem, Problem):
+            raise DataError(f"{type(self).__name__} takes a curvature.Problem, got a {type(problem).__name__}")
         super().__init__(
             self._over_data,
             problem.space.size,

@@ -87,15 +87,31 @@ class MonteCarloFisher(GaussNewtonMatrix):
         super().__init__(problem, tolerance=tolerance)
         self.samples = samples
         self.seed = seed
+        self._marks: dict[int, tuple[int, float]] = {}
         self._seeds = seed if isinstance(seed, tuple) else (int(seed),)
 
     def factor(self, outputs: Array, y: Array, batch: Batch) -> Array:
         likelihood, xp = self.problem.likelihood, self.xp
+        self._require_same_data(batch)
         rng = Rng(self.backend, np.random.SeedSequence([*self._seeds, batch.index]))
         scores = [likelihood.score(outputs, likelihood.sample(rng, outputs)) for _ in range(self.samples)]
         if self.samples == 1:
             return scores[0][:, :, None]
         return xp.stack(scores, axis=2) * self.samples**-0.5
+
+    def _require_same_data(self, batch: Batch) -> None:
+        """The draws belong to examples by their place: data that is shuffled anew would get another matrix each time."""
+        if self.problem.data.single is not None:
+            return
+        xp = self.xp
+        flat = xp.astype(xp.reshape(batch.y, (-1,)), self.dtype)
+        places = xp.arange(1, flat.shape[0] + 1, dtype=self.dtype, device=self.backend.device)
+        mark = (batch.size, float(xp.sum(flat * places)))
+        if self._marks.setdefault(batch.index, mark) != mark:
+            raise DataError(
+                f"batch {batch.index} holds other examples than in an earlier pass: the data is shuffled anew each time, so a "
+                f"Monte Carlo Fisher would be another matrix each time; switch shuffling off, or take curvature.Fisher"
+            )
 
     def output_product(self, outputs: Array, y: Array, batch: Batch, v: Array) -> Array:
         factor = self.factor(outputs, y, batch)

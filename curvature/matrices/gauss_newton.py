@@ -31,8 +31,10 @@ class GaussNewtonMatrix(CurvatureMatrix):
     def output_product(self, outputs: Array, y: Array, batch: Batch, v: Array) -> Array:
         """S Sᵀ v for v (N, C)."""
 
-    def output_factor(self, evaluation: Evaluation) -> Array:
-        """S (N, C, R) of a batch, scaled so that averages over examples give the problem's matrix."""
+    def output_factor(self, evaluation: Evaluation | Batch) -> Array:
+        """S (N, C, R) of a batch (or of its evaluation), scaled so that averages over examples give the problem's matrix."""
+        if isinstance(evaluation, Batch):
+            evaluation = self.problem.evaluate(evaluation)
         factor = self.factor(evaluation.outputs, evaluation.y, evaluation.batch)
         scale = self.problem.scale
         return factor if scale == 1.0 else factor * scale**0.5

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from ..errors import DensifiedWarning, MixedBackendError
+from ..errors import DensifiedWarning, MixedBackendError, ShapeError
 from .base import Operator
 from .block_diagonal import BlockDiagonal
 from .dense import Dense
@@ -21,6 +21,9 @@ from .open_function import open_function
 
 
 def _space(a: Operator, b: Operator) -> Any:
+    if a.space is not None and b.space is not None and a.space != b.space:
+        ours, theirs = (", ".join(operator.space.names) for operator in (a, b) if operator.space is not None)
+        raise ShapeError(f"operators of different parameters: {ours} and {theirs}")
     return a.space if a.space is not None else b.space
 
 

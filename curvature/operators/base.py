@@ -6,11 +6,14 @@ import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import optree
 
+from ..autodiff import Traced
 from ..errors import (
+    DataError,
     DensifiedWarning,
     MixedBackendError,
     NotSymmetricError,
@@ -145,7 +148,7 @@ class Operator(ABC):
             SingularMatrixError: naming a damping that would do.
         """
         self._require_square("solve")
-        check_damping(damping)
+        damping = check_damping(damping)
         return self._on(v, lambda matrix: self._solve(matrix, damping), rows=self.shape[0])
 
     def sample(self, rng: Rng, n: int, *, inverse: bool = True, damping: Any = 0.0) -> Array:
@@ -232,10 +235,16 @@ class Operator(ABC):
         return self.space.unravel(xp, kernel(xp.expand_dims(flat, axis=1))[:, 0])
 
     def _check_owned(self, v: Array) -> None:
-        if not self.backend.owns(v) and not hasattr(v, "__array_namespace__"):
+        if isinstance(v, Traced):
+            return
+        if not self.backend.owns(v):
             raise MixedBackendError(
                 f"an operator on {self.backend.name!r} met a {type(v).__module__}.{type(v).__name__}; "
                 f"convert it with backend.asarray, or move the operator with .to(...)"
+            )
+        if v.dtype != self.dtype:
+            raise MixedBackendError(
+                f"an operator of {self.dtype} met an array of {v.dtype}; convert it, for example with xp.astype"
             )
 
     def _identity(self, n: int) -> Array:
@@ -271,13 +280,31 @@ class Operator(ABC):
             raise NotSymmetricError(f"{operation} is defined for symmetric operators; take (A + A.T) / 2 if that is meant")
 
 
-def check_damping(damping: Any) -> None:
-    """Refuse a damping that is no finite number ≥ 0 (arrays, which may be traced, pass)."""
-    if isinstance(damping, (int, float)) and not (math.isfinite(damping) and damping >= 0):
+def check_damping(damping: Any) -> Any:
+    """The damping as a Python number (a NumPy scalar would promote float32 arrays); one that is traced passes as it is.
+
+    Raises:
+        ShapeError: if it is an array of more than one number.
+        ValueError: if it is no finite number ≥ 0.
+    """
+    if isinstance(damping, Traced):
+        return damping
+    if not isinstance(damping, Real):
+        if getattr(damping, "shape", None) != ():
+            raise ShapeError(f"damping is one number, got {damping!r}; add operators.Diagonal(...) for one for each parameter")
+        damping = float(damping)
+    if not (math.isfinite(damping) and damping >= 0):
         raise ValueError(f"damping must be a finite number ≥ 0, got {damping}")
+    return float(damping)
 
 
 def check_rank(k: int | None, n: int) -> None:
     """Refuse a number of eigenpairs outside 1 … n."""
     if k is not None and not 1 <= k <= n:
         raise ValueError(f"k must lie in 1 … {n}, got {k}")
+
+
+def require_floating(xp: Any, array: Array, what: str) -> None:
+    """Refuse integers and complex numbers."""
+    if not xp.isdtype(array.dtype, "real floating"):
+        raise DataError(f"{what} holds real floating numbers, got an array of {array.dtype}")

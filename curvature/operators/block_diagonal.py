@@ -89,7 +89,7 @@ class BlockDiagonal(Operator):
         return self._each(v, lambda block, part: block._solve(part, damping))
 
     def inverse(self, damping: Any = 0.0) -> BlockDiagonal:
-        check_damping(damping)
+        damping = check_damping(damping)
         return self.map_blocks(lambda block: block.inverse(damping))
 
     def power(self, p: float, damping: Any = 0.0) -> BlockDiagonal:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import ConvergenceError, NotPositiveDefiniteError
+from ..errors import ConvergenceError, DataError, NotPositiveDefiniteError
+from ..trees import count
 
 Array = Any
 
@@ -26,9 +28,16 @@ def conjugate_gradient(
         max_iterations: by default 10 P, at most 10,000.
 
     Raises:
+        DataError: if the right-hand side or a product is not finite.
         NotPositiveDefiniteError: on meeting a direction of curvature ≤ 0, naming the curvature.
         ConvergenceError: naming the residual reached.
     """
+    size = float(xp.max(xp.abs(b))) if count(b) else 0.0
+    if not size < float("inf"):
+        raise DataError("the right-hand side holds NaN or infinite entries")
+    if size == 0:
+        return b
+    b = b * (1.0 / size)  # squares of very large or small entries would overflow or vanish
     tolerance = float(xp.finfo(b.dtype).eps) ** 0.64 if tolerance is None else tolerance
     max_iterations = min(10 * int(b.shape[0]), 10_000) if max_iterations is None else max_iterations
     x, residual = xp.zeros_like(b), b
@@ -45,7 +54,9 @@ def conjugate_gradient(
         image = product(direction) + damping * direction
         curvature = float(xp.sum(direction * image))
         norm = float(xp.sum(direction * direction))
-        if not curvature > 0:
+        if not math.isfinite(curvature):
+            raise DataError("a product of the operator with a vector is NaN or infinite: look at the parameters and data")
+        if curvature <= 0:
             raise NotPositiveDefiniteError(
                 f"conjugate gradients met a direction of curvature {curvature / norm:.3g}: the operator is not positive "
                 f"definite; a larger damping would do, or solve with curvature.operators.Dense(A.to_dense())"
@@ -56,4 +67,4 @@ def conjugate_gradient(
         rr, previous = float(xp.sum(residual * residual)), rr
         direction = residual + (rr / previous) * direction
         iteration += 1
-    return x
+    return x * size

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import DataError, ShapeError, SingularMatrixError
 from ..trees import ParameterSpace, count
-from .base import Operator, check_damping, check_rank
+from .base import Operator, check_damping, check_rank, require_floating
 from .spectral import largest_in_magnitude, log_determinant, powered
 
 if TYPE_CHECKING:
@@ -46,6 +46,7 @@ class Dense(Operator):
             raise ShapeError(f"a dense operator needs a matrix, got an array of shape {tuple(array.shape)}")
         if space is not None and array.shape[0] != space.size:
             raise ShapeError(f"a matrix of shape {tuple(array.shape)} does not fit {space.size} parameters")
+        require_floating(self.xp, array, "a dense operator")
         self.array = array
         self.space = space
         self.symmetric = self._looks_symmetric() if symmetric is None else symmetric
@@ -131,7 +132,7 @@ class Dense(Operator):
 
     def inverse(self, damping: Any = 0.0) -> Dense:
         self._require_square("inverse")
-        check_damping(damping)
+        damping = check_damping(damping)
         inverse = self._solve(self._identity(self.shape[0]), damping)
         if self.symmetric:
             inverse = (inverse + self.xp.matrix_transpose(inverse)) / 2
@@ -144,14 +145,14 @@ class Dense(Operator):
 
     def power(self, p: float, damping: Any = 0.0) -> Dense:
         self._require_symmetric("power")
-        check_damping(damping)
+        damping = check_damping(damping)
         values, vectors = self._eigendecomposition()
         scaled = vectors * powered(self.xp, values, p, damping)[None, :]
         return self._like(scaled @ self.xp.matrix_transpose(vectors))
 
     def logdet(self, damping: Any = 0.0) -> Array:
         self._require_symmetric("logdet")
-        check_damping(damping)
+        damping = check_damping(damping)
         lower = self._cholesky(damping)
         if lower is None:
             return log_determinant(self.xp, self._eigendecomposition()[0], damping)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ShapeError
 from ..trees import ParameterSpace
-from .base import Operator, check_damping, check_rank
+from .base import Operator, check_damping, check_rank, require_floating
 from .spectral import largest_in_magnitude, log_determinant, powered
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Diagonal(Operator):
             raise ShapeError(f"a diagonal operator needs a vector, got an array of shape {tuple(entries.shape)}")
         if space is not None and entries.shape[0] != space.size:
             raise ShapeError(f"{entries.shape[0]} diagonal entries do not fit {space.size} parameters")
+        require_floating(self.xp, entries, "a diagonal operator")
         self.entries = entries
         self.space = space
 
@@ -65,11 +66,11 @@ class Diagonal(Operator):
         return self.power(-1, damping)
 
     def power(self, p: float, damping: Any = 0.0) -> Diagonal:
-        check_damping(damping)
+        damping = check_damping(damping)
         return self._like(powered(self.xp, self.entries, p, damping))
 
     def logdet(self, damping: Any = 0.0) -> Array:
-        check_damping(damping)
+        damping = check_damping(damping)
         return log_determinant(self.xp, self.entries, damping)
 
     def diagonal(self) -> Array:

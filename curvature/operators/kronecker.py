@@ -86,22 +86,26 @@ class Kronecker(Operator):
     def _solve(self, v: Array, damping: Any) -> Array:
         if isinstance(damping, (int, float)) and damping == 0:
             return self.inverse()._matmat(v)
+        if not self.symmetric:
+            return super()._solve(v, damping)
         return self.eigenbasis()._solve(v, damping)
 
-    def inverse(self, damping: Any = 0.0) -> Kronecker | KroneckerEigen:
+    def inverse(self, damping: Any = 0.0) -> Operator:
         """(A + damping·I)⁻¹: again a Kronecker product without damping, in the eigenbasis of the factors with it."""
-        check_damping(damping)
+        damping = check_damping(damping)
         if isinstance(damping, (int, float)) and damping == 0:
             if self._inverse is None:
                 self._inverse = self._like([factor.inverse() for factor in self.factors])
             return self._inverse
+        if not self.symmetric:
+            return super().inverse(damping)
         return self.eigenbasis().inverse(damping)
 
     _inverse: Kronecker | None = None
 
     def power(self, p: float, damping: Any = 0.0) -> Kronecker | KroneckerEigen:
         """(A + damping·I)^p. Two negative definite factors make a positive product, so signs are those of the product."""
-        check_damping(damping)
+        damping = check_damping(damping)
         undamped = isinstance(damping, (int, float)) and damping == 0
         if undamped and float(p).is_integer():
             return self._like([factor.power(p) for factor in self.factors])

@@ -99,11 +99,11 @@ class KroneckerEigen(Operator):
         return self.power(-1, damping)
 
     def power(self, p: float, damping: Any = 0.0) -> KroneckerEigen:
-        check_damping(damping)
+        damping = check_damping(damping)
         return self._like(powered(self.xp, self.values, p, damping))
 
     def logdet(self, damping: Any = 0.0) -> Array:
-        check_damping(damping)
+        damping = check_damping(damping)
         return log_determinant(self.xp, self.values, damping)
 
     def trace(self) -> Array:

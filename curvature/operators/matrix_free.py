@@ -70,6 +70,8 @@ class MatrixFree(Operator):
             conjugate_gradient(self.xp, self._matmat, v[:, j : j + 1], damping=damping, tolerance=self.tolerance)
             for j in range(v.shape[1])
         ]
+        if not columns:
+            return v
         return columns[0] if len(columns) == 1 else self.xp.concat(columns, axis=1)
 
     def scaled(self, factor: Any) -> Operator:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from numbers import Real
+from typing import Any, Protocol
 
 from ..errors import DataError
 
@@ -72,6 +73,20 @@ class LevenbergMarquardt:
         elif ratio > 0.75:
             damping = damping * change
         return min(max(damping, self.minimum), self.maximum)
+
+
+def as_damping(damping: Any) -> Damping:
+    """A damping rule from a number or a rule.
+
+    Raises:
+        DataError: if it is neither.
+    """
+    if isinstance(damping, Real):
+        return Constant(float(damping))
+    if isinstance(damping, type) or not all(hasattr(damping, name) for name in ("initial", "interval", "update")):
+        raise DataError(f"damping is a number ≥ 0 or a rule such as curvature.LevenbergMarquardt(1.0), got {damping!r}")
+    rule: Damping = damping
+    return rule
 
 
 def _check(name: str, value: float) -> None:

@@ -12,8 +12,8 @@ from ..errors import DataError
 from ..matrices import GGN, EmpiricalFisher, Fisher, GaussNewtonMatrix, MonteCarloFisher
 from ..operators import Operator
 from ..problem import Problem
-from .damping import Constant, Damping, LevenbergMarquardt
-from .step_size import Backtracking, QuadraticModel, StepSize, check_step_size, minimise_quadratic
+from .damping import Damping, LevenbergMarquardt, as_damping
+from .step_size import Backtracking, QuadraticModel, StepSize, as_step_size, is_number, minimise_quadratic
 from .vectors import add, combine, dot, scale
 
 Tree = Any
@@ -35,6 +35,7 @@ class State:
         updates: how many times they were gathered.
         operator: the approximation built from them last, and the damping that its ``solve`` is to add.
         velocity: the previous update δ.
+        previous: the parameters before it.
     """
 
     problem: Problem
@@ -45,6 +46,7 @@ class State:
     operator: Operator | None = None
     remaining: float = 0.0
     velocity: Tree = None
+    previous: Tree = None
 
 
 @dataclass(frozen=True)
@@ -108,21 +110,25 @@ class NaturalGradient:
         self.method = as_method(approximation)
         if not (callable(fisher) or fisher in FISHERS):
             raise DataError(f"fisher is one of {', '.join(FISHERS)} or a function of a problem, got {fisher!r}")
-        check_step_size(learning_rate)
         for name, value in (("statistics_every", statistics_every), ("refresh_every", refresh_every)):
             if not (isinstance(value, int) and value >= 1):
                 raise DataError(f"{name} is a positive integer, got {value!r}")
         for name, number, below in (("momentum", momentum, 1.0), ("decay", decay or 0.0, 1.0), ("l2", l2, math.inf)):
-            if not 0 <= number < below:
-                raise DataError(f"{name} lies in [0, {below:g}), got {number}")
-        if trust_region is not None and not trust_region > 0:
-            raise DataError(f"trust_region is a positive bound or None, got {trust_region}")
+            if not (is_number(number) and 0 <= number < below):
+                raise DataError(f"{name} lies in [0, {below:g}), got {number!r}")
+        if trust_region is not None and not (is_number(trust_region) and trust_region > 0):
+            raise DataError(f"trust_region is a positive bound or None, got {trust_region!r}")
+        if not (isinstance(seed, int) and seed >= 0):
+            raise DataError(f"seed is an integer ≥ 0, got {seed!r}")
+        if momentum and not is_number(learning_rate):
+            raise DataError(f"momentum={momentum} goes with a learning rate that is a number; {learning_rate!r} has its own rule")
         self.fisher = fisher
-        self.damping: Damping = Constant(float(damping)) if isinstance(damping, (int, float)) else damping
-        self.learning_rate = learning_rate
-        self.momentum = momentum
-        self.trust_region = trust_region
-        self.l2 = l2
+        self.damping: Damping = as_damping(damping)
+        # Python numbers: a NumPy scalar would promote float32 arrays.
+        self.learning_rate = as_step_size(learning_rate)
+        self.momentum = float(momentum)
+        self.trust_region = None if trust_region is None else float(trust_region)
+        self.l2 = float(l2)
         self.decay = decay
         self.statistics_every = statistics_every
         self.refresh_every = refresh_every
@@ -130,6 +136,9 @@ class NaturalGradient:
 
     def init(self, problem: Problem) -> State:
         """The state at the start, for the model and likelihood of ``problem``."""
+        given: Any = problem
+        if not isinstance(given, Problem):
+            raise DataError(f"init takes a curvature.Problem, got a {type(given).__name__}")
         return State(problem=problem, step=0, damping=float(self.damping.initial))
 
     def step(self, params: Tree, state: State, data: Any = None) -> tuple[Tree, State, StepInfo]:
@@ -138,8 +147,12 @@ class NaturalGradient:
         Returns:
             (params, state, info).
 
+        A step that the damping rule finds to have left the numbers (the objective is no longer finite) is taken back at
+        once, or at the next call; then ``info.accepted`` is False and the damping is higher.
+
         Raises:
-            DataError: if the objective or its gradient is not finite; ``params`` are as they were.
+            DataError: if the objective or its gradient is not finite and there is no step to take back or no rule to follow;
+                ``state.previous`` holds the parameters before the last step.
         """
         problem = state.problem.at(params, data, keep=True)
         loss, gradient = problem.loss_and_gradient()
@@ -148,6 +161,8 @@ class NaturalGradient:
             gradient = combine(1.0, gradient, self.l2, params)
         squared_norm = dot(gradient, gradient)
         if not (math.isfinite(objective) and math.isfinite(squared_norm)):
+            if state.previous is not None and self.damping.interval:
+                return self._step_back(state, objective, squared_norm)
             raise DataError(
                 f"step {state.step}: the objective is {objective}, its gradient's norm {squared_norm**0.5}; lower the learning "
                 f"rate or raise the damping"
@@ -162,9 +177,12 @@ class NaturalGradient:
         ratio, damping, accepted = math.nan, state.damping, move.accepted
         if self.damping.interval and (state.step + 1) % self.damping.interval == 0:
             after = self._objective(problem, moved)
-            ratio = (after - objective) / move.predicted if move.predicted < 0 else -math.inf
             accepted = accepted and math.isfinite(after)
-            damping = self.damping.update(damping, ratio if accepted else -math.inf)
+            # At the optimum a change is rounding, and its ratio says nothing.
+            noise = 8 * float(problem.xp.finfo(problem.model.dtype).eps) * abs(objective)
+            if not accepted or abs(move.predicted) > noise:
+                ratio = (after - objective) / move.predicted if move.predicted < 0 else -math.inf
+                damping = self.damping.update(damping, ratio if accepted else -math.inf)
         info = StepInfo(
             loss=objective,
             gradient_norm=squared_norm**0.5,
@@ -176,14 +194,28 @@ class NaturalGradient:
             accepted=accepted,
         )
         velocity = move.update if accepted else None
-        following = replace(state, step=state.step + 1, damping=damping, velocity=velocity)
+        following = replace(state, step=state.step + 1, damping=damping, velocity=velocity, previous=params)
         return (moved if accepted else params), following, info
+
+    def _step_back(self, state: State, objective: float, squared_norm: float) -> tuple[Tree, State, StepInfo]:
+        """The last step left the numbers: take it back, and be more careful."""
+        damping = self.damping.update(state.damping, -math.inf)
+        info = StepInfo(objective, squared_norm**0.5, state.damping, 0.0, 0.0, math.nan, -math.inf, False)
+        following = replace(
+            state, step=state.step + 1, damping=damping, velocity=None, previous=None, statistics=None, operator=None, updates=0
+        )
+        return state.previous, following, info
 
     # Parts of a step ----------------------------------------------------------------------------------
 
     def _matrix(self, problem: Problem, step: int) -> GaussNewtonMatrix:
         if callable(self.fisher):
-            return self.fisher(problem)
+            matrix: Any = self.fisher(problem)
+            if not isinstance(matrix, GaussNewtonMatrix):
+                raise DataError(
+                    f"fisher(problem) returned a {type(matrix).__name__}, not a matrix such as curvature.GGN(problem)"
+                )
+            return matrix
         if self.fisher == "monte-carlo":
             return MonteCarloFisher(problem, seed=(self.seed, step))
         if self.fisher == "empirical":
@@ -224,14 +256,19 @@ class NaturalGradient:
     ) -> _Move:
         """The update along ``direction``, and what the quadratic model predicts of it."""
         if isinstance(self.learning_rate, Backtracking):
-            return self._backtrack(problem, params, direction, gradient, objective, self.learning_rate)
-        rule = self.learning_rate
+            initial = self.learning_rate.initial
+            if self.trust_region is not None:
+                divergence = 0.5 * self._quadratic_forms(problem, matrix, [direction])[0][0]
+                initial = min(initial, math.sqrt(self.trust_region / divergence)) if divergence > 0 else initial
+            capped = replace(self.learning_rate, initial=initial)
+            return self._backtrack(problem, params, direction, gradient, objective, capped)
+        step_size = self.learning_rate
         directions = [direction]
-        carries = rule.momentum if isinstance(rule, QuadraticModel) else self.momentum > 0
+        carries = step_size.momentum if isinstance(step_size, QuadraticModel) else self.momentum > 0
         if carries and state.velocity is not None:
             directions.append(state.velocity)
         slopes = [dot(gradient, d) for d in directions]
-        needed = isinstance(rule, QuadraticModel) or self.trust_region is not None or self.damping.interval
+        needed = isinstance(step_size, QuadraticModel) or self.trust_region is not None or self.damping.interval
         fisher = self._quadratic_forms(problem, matrix, directions) if needed else None
         shift = state.damping + self.l2
         gram = None
@@ -240,11 +277,11 @@ class NaturalGradient:
                 [fisher[i][j] + shift * dot(directions[i], directions[j]) for j in range(len(directions))]
                 for i in range(len(directions))
             ]
-        if isinstance(rule, QuadraticModel):
+        if isinstance(step_size, QuadraticModel):
             assert gram is not None
             coefficients = minimise_quadratic(gram, slopes)
         else:
-            coefficients = [float(rule), self.momentum][: len(directions)]
+            coefficients = [float(step_size), self.momentum][: len(directions)]
         if self.trust_region is not None and fisher is not None:
             divergence = 0.5 * _form(fisher, coefficients)
             if divergence > self.trust_region:

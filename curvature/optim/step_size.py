@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 from ..errors import DataError
 
@@ -40,12 +42,22 @@ class Backtracking:
 StepSize = float | QuadraticModel | Backtracking
 
 
-def check_step_size(step_size: StepSize) -> None:
-    """Refuse a learning rate that is no positive number."""
+def is_number(value: object) -> bool:
+    """Whether it is a real number of Python or NumPy."""
+    return isinstance(value, Real)
+
+
+def as_step_size(step_size: Any) -> StepSize:
+    """A rule, or a learning rate as a Python number (a NumPy scalar would promote float32 arrays).
+
+    Raises:
+        DataError: if it is neither a rule nor a positive number.
+    """
     if isinstance(step_size, (QuadraticModel, Backtracking)):
-        return
-    if not (isinstance(step_size, (int, float)) and math.isfinite(step_size) and step_size > 0):
+        return step_size
+    if not (is_number(step_size) and math.isfinite(step_size) and step_size > 0):
         raise DataError(f"the learning rate is a positive number, QuadraticModel() or Backtracking(), got {step_size!r}")
+    return float(step_size)
 
 
 def minimise_quadratic(gram: list[list[float]], slopes: list[float]) -> list[float]:

@@ -5,6 +5,6 @@ from .evaluation import Evaluation
 from .layer_values import LayerValues
 from .model import Model, as_model
 from .problem import Problem
-from .structure import Layer, Structure
+from .structure import Layer, Layers, Structure
 
-__all__ = ["Batch", "Data", "Evaluation", "Layer", "LayerValues", "Model", "Problem", "Structure", "as_model"]
+__all__ = ["Batch", "Data", "Evaluation", "Layer", "LayerValues", "Layers", "Model", "Problem", "Structure", "as_model"]

@@ -35,11 +35,11 @@ class Batch:
         return int(self.y.shape[0])
 
 
-def as_batch(data: Any, index: int, backend: Backend) -> Batch:
+def as_batch(data: Any, index: int, backend: Backend, dtype: Any) -> Batch:
     """A checked batch from ``(x, y)``, ``(x, y, weights)`` or a ``Batch``.
 
     Raises:
-        DataError: empty, of the wrong shape, NaN or infinite (naming the example).
+        DataError: empty, of the wrong shape or dtype, NaN or infinite (naming the example).
         MixedBackendError: arrays of another library or device than the parameters'.
     """
     if isinstance(data, Batch):
@@ -49,6 +49,10 @@ def as_batch(data: Any, index: int, backend: Backend) -> Batch:
     else:
         found = f"a {type(data).__name__}" + (f" of length {len(data)}" if hasattr(data, "__len__") else "")
         raise DataError(f"batch {index}: a batch is (x, y) or (x, y, weights), got {found}")
+    if isinstance(batch.y, (tuple, list)):
+        raise DataError(
+            f"batch {index}: y is a {type(batch.y).__name__}. A tuple is one batch (x, y); several batches come in a list"
+        )
     arrays = [("y", batch.y)] + [("x", leaf) for leaf in leaves(batch.x)]
     if batch.weights is not None:
         arrays.append(("weights", batch.weights))
@@ -62,6 +66,7 @@ def as_batch(data: Any, index: int, backend: Backend) -> Batch:
     for name, array in arrays:
         if array.ndim == 0 or array.shape[0] != n:
             raise DataError(f"batch {index}: {name} has shape {tuple(array.shape)}, y has {n} examples")
+        _check_dtype(name, array, index, backend, dtype)
         check_finite(name, array, index, backend)
     if batch.weights is not None:
         _check_weights(batch.weights, n, index, backend)
@@ -74,6 +79,17 @@ def _check_owned(name: str, array: Any, index: int, backend: Backend) -> None:
         raise MixedBackendError(
             f"batch {index}: {name} is a {kind.__module__}.{kind.__qualname__}, the parameters live on {backend.name!r}; "
             f"convert it: backend.asarray({name})"
+        )
+
+
+def _check_dtype(name: str, array: Array, index: int, backend: Backend, dtype: Any) -> None:
+    xp = backend.xp
+    if not xp.isdtype(array.dtype, ("real floating", "integral", "bool")):
+        raise DataError(f"batch {index}: {name} has dtype {array.dtype}; pass real numbers")
+    if name != "y" and xp.isdtype(array.dtype, "real floating") and array.dtype != dtype:
+        raise DataError(
+            f"batch {index}: {name} has dtype {array.dtype}, the parameters have {dtype}; convert one of them, for example "
+            f"xp.astype({name}, params_dtype)"
         )
 
 
@@ -110,12 +126,16 @@ class Data:
     A tuple or a ``Batch`` is one batch; anything else that can be iterated over is many.
     """
 
-    def __init__(self, source: Any, backend: Backend) -> None:
+    def __init__(self, source: Any, backend: Backend, dtype: Any) -> None:
         self.backend = backend
+        self.dtype = dtype
         self.single: Batch | None = None
         self.source: Iterable[Any] | None = None
         if isinstance(source, (tuple, Batch)):
-            self.single = as_batch(source, 0, backend)
+            self.single = as_batch(source, 0, backend, dtype)
+            weights = self.single.weights
+            if weights is not None and not bool(backend.xp.any(weights > 0)):
+                raise DataError("the weights of all examples are zero")
         elif isinstance(source, Iterator):
             raise DataError(
                 "the data is a one-shot iterator, and curvature needs several passes; pass a list of batches or an object "
@@ -134,6 +154,6 @@ class Data:
         empty = True
         for index, item in enumerate(self.source):
             empty = False
-            yield as_batch(item, index, self.backend)
+            yield as_batch(item, index, self.backend, self.dtype)
         if empty:
             raise DataError("the data holds no batches")

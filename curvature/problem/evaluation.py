@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import FallbackWarning, ShapeError
 from .general import example_gradients
 from .layer_values import LayerValues
-from .structure import Layers, find_layers, signature
+from .structure import Layers, find_layers, require_separate_examples, signature
 
 if TYPE_CHECKING:
     from .batch import Batch
@@ -31,9 +31,7 @@ class Evaluation:
     def __init__(self, problem: Problem, batch: Batch) -> None:
         self.problem = problem
         self.batch = batch
-        self._uses = problem.backend.parameter_uses(
-            lambda params, x: problem._as_matrix(problem.model(params, x), batch), problem.params, batch.x
-        )
+        self._uses = problem.uses(batch)
         self.outputs = self._uses.outputs
         self.y = problem.targets(self.outputs, batch)
 
@@ -64,13 +62,17 @@ class Evaluation:
 
     @cached_property
     def structure(self) -> Layers:
-        """The layers, proven once for each model."""
+        """The layers, proven once for each model and shape; all batches of a problem must agree on them."""
+        require_separate_examples(self.problem, self.batch, self.outputs)
         known = self.problem.model.known_structures
         key = signature(self._uses, self.batch.size)
-        if key not in known:
-            known[key] = find_layers(self.problem, self.batch, self._uses)
-            self.problem.warn_unused(known[key].unused)
-        return known[key]
+        # One example proves nothing of the axis of examples: what more examples have shown goes first.
+        found = known.get((key, True)) or (known.get((key, False)) if self.batch.size == 1 else None)
+        if found is None:
+            found = find_layers(self.problem, self.batch, self._uses)
+            known[key, self.batch.size > 1] = found
+            self.problem.warn_unused(found.unused)
+        return self.problem.agree_on(found, self.batch)
 
     def squared_gradients(self, factor: Array) -> dict[str, Array]:
         """``{layer.name: LayerValues.squared_gradient()}`` with a few columns of ``factor`` at a time.

@@ -9,7 +9,7 @@ from ..autodiff import Traced, lift
 from ..backend import Backend
 from ..errors import DataError, MixedBackendError, ModelError, UnsupportedError
 from ..registry import backend_of, hooks
-from ..trees import ParameterSpace, leaves, tree_map
+from ..trees import ParameterSpace, count, leaves, tree_map
 from .structure import Layers
 
 Array = Any
@@ -44,16 +44,22 @@ class Model:
         for array in arrays:
             if not (isinstance(array, Traced) or self.backend.owns(array)):
                 kind = type(array)
-                raise MixedBackendError(f"a parameter is a {kind.__module__}.{kind.__qualname__}, not of backend {self.backend.name!r}")
+                raise MixedBackendError(
+                    f"a parameter is a {kind.__module__}.{kind.__qualname__}, not of backend {self.backend.name!r}"
+                )
         self.params = _constants(params, self.backend)
         self.space = ParameterSpace.of(params)
         self._check_dtypes(arrays)
         # What is known of the way in which parameters enter, by signature: see structure.py.
         self.known_structures: dict[Any, Layers] = {}
+        # Shapes of inputs on which it has run: see Problem.
+        self.tried: set[Any] = set()
 
     def _check_dtypes(self, arrays: list[Array]) -> None:
         xp = self.backend.xp
         for name, array in zip(self.space.names, arrays, strict=True):
+            if count(array) == 0:
+                raise DataError(f"parameter {name!r} is empty: its shape is {tuple(array.shape)}")
             if not xp.isdtype(array.dtype, "real floating"):
                 raise DataError(f"parameter {name!r} has dtype {array.dtype}; parameters are real floating arrays")
             if array.dtype != arrays[0].dtype:

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any, Literal
 
-from ..backend import Backend
-from ..errors import DataError, ModelError, UnusedParameterWarning
+from ..backend import Backend, ParameterUses
+from ..errors import CurvatureError, DataError, ModelError, UnusedParameterWarning
 from ..likelihoods import Likelihood
-from ..trees import ParameterSpace
+from ..trees import ParameterSpace, leaves, tree_map
 from .batch import Batch, Data
 from .evaluation import Evaluation
 from .model import Model, as_model
@@ -48,15 +48,21 @@ class Problem:
     ) -> None:
         if reduction not in ("mean", "sum"):
             raise DataError(f"reduction is 'mean' or 'sum', got {reduction!r}")
-        if isinstance(likelihood, type):
-            raise DataError(f"pass an instance of the likelihood: {likelihood.__name__}()")
+        given: Any = likelihood
+        if not isinstance(given, Likelihood):
+            shown = f"{given.__name__}()" if isinstance(given, type) else "curvature.Categorical(), for example"
+            raise DataError(f"a likelihood is an instance of curvature.Likelihood, got {given!r}; pass {shown}")
         self.model: Model = as_model(model)
         self.likelihood = likelihood
         self.reduction = reduction
-        self.data = Data(data, self.model.backend)
+        self.data = Data(data, self.model.backend, self.model.dtype)
         self._total_weight: float | None = None
+        self._event: tuple[int, ...] | None = None
+        self._layers: Layers | None = None
         self._kept: Evaluation | None = None
         self._keeps = False
+        if self.data.single is not None:
+            self._try_model(self.data.single)
 
     # Parts --------------------------------------------------------------------------------------------
 
@@ -91,18 +97,64 @@ class Problem:
         other.__dict__.update(self.__dict__)
         other.model = self.model if params is None else self.model.with_params(params)
         if data is not None:
-            other.data = Data(data, self.backend)
+            other.data = Data(data, self.backend, self.model.dtype)
             other._total_weight = None
-        other._kept, other._keeps = None, keep
+            if other.data.single is not None:
+                other._try_model(other.data.single)
+        other._kept, other._keeps, other._layers = None, keep, None
         return other
 
     def batches(self) -> Iterator[Batch]:
-        """The batches, checked."""
-        return iter(self.data)
+        """The batches that count, checked: those of weight zero are left out."""
+        single = self.data.single
+        if single is not None:
+            yield single
+            return
+        empty = True
+        for batch in self.data:
+            if batch.weights is not None and not self.weight(batch) > 0:
+                continue
+            empty = False
+            self._try_model(batch)
+            yield batch
+        if empty:
+            raise DataError("the weights of all examples are zero")
+
+    def _try_model(self, batch: Batch) -> None:
+        """Run the model on two examples, once for each shape of the inputs, so that what does not fit is said at once.
+
+        Raises:
+            ModelError: naming the shapes of inputs and parameters, or the parameters that are NaN.
+        """
+        arrays = leaves(batch.x)
+        key = (batch.x is None, *((tuple(a.shape[1:]), str(a.dtype)) for a in arrays))
+        if key in self.model.tried:
+            return
+        two = slice(0, min(2, batch.size))
+        few = Batch(tree_map(lambda a: a[two, ...], batch.x), batch.y[two, ...], None, batch.index)
+        try:
+            self.outputs(self.params, few)
+        except CurvatureError:
+            raise
+        except Exception as error:
+            inputs = "no inputs" if batch.x is None else "inputs " + ", ".join(str(tuple(a.shape)) for a in arrays)
+            shapes = ", ".join(f"{n}: {s}" for n, s in zip(self.space.names[:8], self.space.shapes, strict=False))
+            raise ModelError(
+                f"batch {batch.index}: apply(params, x) raised {type(error).__name__}: {error} (with {inputs}; parameters "
+                f"{shapes}{', …' if len(self.space.names) > 8 else ''})"
+            ) from error
+        for name, leaf in zip(self.space.names, leaves(self.params), strict=True):
+            if not bool(self.xp.all(self.xp.isfinite(leaf))):
+                raise ModelError(f"parameter {name!r} is NaN or infinite")
+        self.model.tried.add(key)
 
     def weight(self, batch: Batch) -> float:
         """Σ w_n of a batch: N without weights."""
         return float(batch.size) if batch.weights is None else float(self.xp.sum(batch.weights))
+
+    def uses(self, batch: Batch) -> ParameterUses:
+        """Evaluate the outputs of a batch, and how each parameter entered."""
+        return self.backend.parameter_uses(lambda params, x: self._as_matrix(self.model(params, x), batch), self.params, batch.x)
 
     @property
     def total_weight(self) -> float:
@@ -132,6 +184,7 @@ class Problem:
         if not hasattr(outputs, "shape"):
             raise ModelError(f"the model returned a {type(outputs).__name__}; it must return one array")
         xp, n = namespace(outputs), batch.size
+        self._event = tuple(int(d) for d in outputs.shape[0 if batch.x is None else 1 :])
         if batch.x is None:
             flat = xp.reshape(outputs, (1, -1))
             return xp.broadcast_to(flat, (n, flat.shape[1]))
@@ -167,8 +220,14 @@ class Problem:
 
     def targets(self, outputs: Array, batch: Batch) -> Array:
         """The targets of a batch as the likelihood takes them, checked against the outputs' shape."""
+        y = batch.y
+        if self.likelihood.flattens and y.ndim > 2 and tuple(y.shape[1:]) != self._event:
+            raise DataError(
+                f"batch {batch.index}: targets of shape {tuple(y.shape)} do not fit outputs of shape "
+                f"({batch.size}, {', '.join(map(str, self._event or ()))})"
+            )
         try:
-            return self.likelihood.check(outputs, batch.y)
+            return self.likelihood.check(outputs, y)
         except DataError as error:
             raise DataError(f"batch {batch.index}: {error}") from None
 
@@ -237,9 +296,28 @@ class Problem:
         return Structure(self.space, self.backend, self._find_layers)
 
     def _find_layers(self) -> Layers:
-        for known in self.model.known_structures.values():
-            return known
-        return self.evaluate(next(self.batches())).structure
+        if self._layers is None:
+            self.evaluate(next(self.batches())).structure  # noqa: B018  (it is kept here)
+        assert self._layers is not None
+        return self._layers
+
+    def agree_on(self, found: Layers, batch: Batch) -> Layers:
+        """The layers of all batches.
+
+        Raises:
+            ModelError: if a batch has others than the first, naming the parameters.
+        """
+        if self._layers is None:
+            self._layers = found
+        if found.layers is not self._layers.layers:
+            ours, theirs = ({(x.name, x.kind) for x in layers.layers} for layers in (self._layers, found))
+            if ours != theirs:
+                names = ", ".join(sorted({name for name, _ in ours ^ theirs}))
+                raise ModelError(
+                    f"batch {batch.index}: {names} enter the model in another way than in an earlier batch, so statistics of "
+                    f"the two cannot be joined; make the model treat all batches alike, or take one batch"
+                )
+        return found
 
     def layers(self, batch: Batch, factor: Array) -> list[Any]:
         """For each use of parameters in a batch: its inputs a and the output cotangents g of ``factor`` (N, C, R)."""

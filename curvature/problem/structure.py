@@ -89,23 +89,58 @@ class Layers:
 
 def signature(uses: ParameterUses, batch_size: int) -> tuple[Any, ...]:
     """What must agree for a structure that was proven on one batch to hold on another."""
-    described = tuple((u.kind, u.parameter, u.bias, u.matrix_shape, u.transposed) for u in uses.uses)
-    return (described, tuple(sorted(uses.unrecognised.items())), uses.unused, batch_size > 1)
+    described = tuple((u.kind, u.parameter, u.bias, u.matrix_shape, u.transposed, _positions(u, batch_size)) for u in uses.uses)
+    return (described, tuple(sorted(uses.unrecognised.items())), uses.unused)
+
+
+def _positions(use: Use, batch_size: int) -> tuple[Any, ...] | None:
+    """Shared positions of a use, and whether its first axis is as long as that of the examples."""
+    if use.inputs is None:
+        return None
+    return (use.inputs.shape[0] == batch_size, *(int(n) for n in use.inputs.shape[1:-1]))
 
 
 def find_layers(problem: Problem, batch: Batch, uses: ParameterUses) -> Layers:
-    """Prove the backend's uses on this batch, then make layers of them; what fails the proof becomes ``general``."""
+    """Prove the backend's uses on this batch, then make layers of them; what fails the proof becomes ``general``.
+
+    The proof is made at parameters nearby: at zeros (a head that starts at zero) everything would pass it.
+    """
     doubted = dict(uses.unrecognised)
     for name in uses.unused:
         doubted.setdefault(name, "it does not enter the model")
-    _require_separate_examples(problem, batch, uses)
-    for name, reason in _disproved(problem, batch, uses).items():
+    nearby = problem.at(_perturbed(problem))
+    there = nearby.uses(batch)
+    if signature(there, batch.size) != signature(uses, batch.size) or not _is_finite(problem.xp, there.outputs):
+        nearby, there = problem, uses
+    require_separate_examples(nearby, batch, there.outputs)
+    for name, reason in _disproved(nearby, batch, there).items():
         doubted.setdefault(name, reason)
     return Layers(_layers(problem.space, uses.uses, doubted), uses.unused)
 
 
-def _require_separate_examples(problem: Problem, batch: Batch, uses: ParameterUses) -> None:
-    """Outputs of the first example must not depend on its neighbours: no batch norm in training, no dropout."""
+def _perturbed(problem: Problem) -> Any:
+    """Parameters with a tenth of their own size of noise, or of 0.1 where they are zero."""
+    xp, rng = problem.xp, problem.backend.rng(1)
+
+    def moved(array: Array) -> Array:
+        scale = 0.1 * float(xp.sqrt(xp.mean(array**2))) or 0.1
+        return array + scale * rng.normal(tuple(int(n) for n in array.shape), dtype=array.dtype)
+
+    return tree_map(moved, problem.params)
+
+
+def _is_finite(xp: Any, array: Array) -> bool:
+    return bool(xp.all(xp.isfinite(array)))
+
+
+def require_separate_examples(problem: Problem, batch: Batch, outputs: Array) -> None:
+    """The first example's outputs must not depend on its neighbours: no batch norm in training, no dropout.
+
+    Asked at every evaluation, since a module may be put in training mode at any time; it costs two examples' outputs.
+
+    Raises:
+        ModelError: if they do.
+    """
     if batch.x is None or batch.size == 1:
         return
     xp = problem.xp
@@ -114,14 +149,14 @@ def _require_separate_examples(problem: Problem, batch: Batch, uses: ParameterUs
     def twice(a: Array) -> Array:
         return xp.concat([a[:1, ...], a[:1, ...]], axis=0)
 
-    outputs = problem.outputs(problem.params, Batch(tree_map(twice, batch.x), twice(batch.y), None, batch.index))
-    gap = float(xp.max(xp.abs(outputs - uses.outputs[:1, :])))
-    size = float(xp.max(xp.abs(uses.outputs[:1, :]))) + 1e-30
-    if not gap <= 1e5 * float(xp.finfo(outputs.dtype).eps) * max(size, 1.0):
+    beside_itself = Batch(tree_map(twice, batch.x), twice(batch.y), None, batch.index)
+    first = problem.outputs(problem.params, beside_itself)[:1, ...]
+    gap = float(xp.max(xp.abs(first - outputs[:1, :])))
+    if not gap <= 1e4 * float(xp.finfo(outputs.dtype).eps) * float(xp.max(xp.abs(outputs))):
         raise ModelError(
             f"the outputs of the first example beside itself differ from those within its batch (by {gap:.2g}): the model "
-            f"couples its examples or is random (batch norm or dropout in training mode?). Curvature by layer needs independent "
-            f"examples; put the model in evaluation mode"
+            f"couples its examples or is random (batch norm or dropout in training mode?). Curvature by layer needs "
+            f"independent examples; put the model in evaluation mode"
         )
 
 
@@ -186,6 +221,8 @@ def _layers(space: ParameterSpace, uses: Sequence[Use], doubted: dict[str, str])
             continue
         first, index = group[0], space.index(name)
         if first.kind == "shift":
+            # It may be the bias of a layer elsewhere: all of its uses count.
+            positions = [i for i, u in enumerate(uses) if name in (u.bias, u.parameter)]
             layers[name] = Layer(name, "shift", name, None, False, tuple(positions), vector_block(name, space, [index]))
             continue
         # A bias joins the layer only if it enters with every use of the weight and nowhere else.

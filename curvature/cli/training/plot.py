@@ -33,12 +33,14 @@ def draw(path: Path, title: str, runs: Sequence[Run]) -> None:
         axes.grid(True, which="major", color="0.9", linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    left.legend(frameon=False)
+    left.legend(frameon=False, fontsize=9)
     figure.suptitle(title, fontsize=11)
     figure.savefig(path, format="png")
 
 
 def _curve(axes: Any, run: Run, colour: str, positions: list[Any]) -> None:
     losses = [point.loss for point in run.record.curve]
-    axes.plot(positions, losses, color=colour, linewidth=1.8, label=run.contender.label)
+    size = run.contender.batch_size
+    label = f"{run.contender.label} ({'all examples' if size is None else f'minibatches of {size}'})"
+    axes.plot(positions, losses, color=colour, linewidth=1.8, label=label)
     axes.plot(positions[-1:], losses[-1:], "o", color=colour, markersize=5)

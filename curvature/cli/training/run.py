@@ -26,6 +26,10 @@ class Run:
 
 
 def common_loss(runs: Sequence[Run]) -> float | None:
-    """The lowest training loss that every optimiser reached, or None where there is no comparison to make."""
-    lowest = [min(point.loss for point in run.record.curve) for run in runs if not run.outcome]
-    return max(lowest) if len(lowest) > 1 and all(map(math.isfinite, lowest)) else None
+    """The lowest training loss that all optimisers reached, or None where there is no comparison to make."""
+    completed = [run.record.curve for run in runs if not run.outcome]
+    if len(completed) < 2:
+        return None
+    lowest = max(min(point.loss for point in curve) for curve in completed)
+    # One that never got below the start is no measure for the others.
+    return lowest if math.isfinite(lowest) and lowest < completed[0][0].loss else None

@@ -86,6 +86,17 @@ def test_a_matrix_it_is_not_defined_for_is_refused(problem):
         cv.approximate(cv.Hessian(problem), TiedDiagonal())
 
 
+def test_operators_that_belong_to_no_problem(problem):
+    fisher = cv.Fisher(problem)
+    be = problem.backend
+    doubled = cv.approximate(2 * fisher, "exact")
+    np.testing.assert_allclose(be.to_numpy(doubled.to_dense()), 2 * be.to_numpy(fisher.to_dense()), rtol=1e-12)
+    with pytest.raises(cv.UnsupportedError, match="not defined for a MatrixFree"):
+        cv.approximate(2 * fisher, "kfac")
+    with pytest.raises(cv.ShapeError, match="square"):
+        cv.approximate(cv.Jacobian(problem), "exact")
+
+
 def test_statistics_merge_by_weighted_average():
     method = TiedDiagonal()
     merged = method.merge([{"a": np.ones(2)}, {"a": np.zeros(2)}], [0.25, 0.75])

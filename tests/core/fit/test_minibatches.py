@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ def test_one_seed_gives_one_order_on_every_backend() -> None:
 def test_an_epoch_shows_no_example_twice_and_the_next_is_shuffled_anew() -> None:
     batches = orders("numpy", 0)
     assert [len(batch) for batch in batches] == [3] * 6
-    first, second = sum(batches[:3], []), sum(batches[3:], [])
+    first, second = [*chain(*batches[:3])], [*chain(*batches[3:])]
     assert len(set(first)) == len(set(second)) == 9
     assert first != second
 

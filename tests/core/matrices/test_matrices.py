@@ -140,6 +140,25 @@ def test_monte_carlo_is_one_matrix_for_a_seed_and_the_fisher_on_average(be, valu
     assert np.all(error < 6 * draws.std(0) / 300**0.5 + 1e-12)
 
 
+def test_monte_carlo_refuses_data_that_is_shuffled_anew(values):
+    params, x, y, _ = values
+
+    class Shuffled:
+        def __init__(self):
+            self.rng = np.random.default_rng(0)
+
+        def __iter__(self):
+            order = self.rng.permutation(6)
+            yield x[order], y[order]
+
+    problem = cv.Problem(cv.Model(network, params), cv.Categorical(), Shuffled())
+    matrix = cv.MonteCarloFisher(problem)
+    with pytest.raises(cv.DataError, match="switch shuffling off"):
+        for _ in range(5):
+            _ = matrix @ params
+    _ = cv.Fisher(problem) @ params
+
+
 def test_the_empirical_fisher_is_not_the_fisher(values):
     problem = make(cv.backend("numpy"), values)
     gap = np.linalg.norm(dense(cv.EmpiricalFisher(problem)) - dense(cv.Fisher(problem)))
@@ -147,11 +166,11 @@ def test_the_empirical_fisher_is_not_the_fisher(values):
 
 
 def test_one_pass_gives_loss_gradient_and_statistics(be, values, monkeypatch):
-    """A problem that keeps its forward pass runs the model once for all three."""
+    """A problem that keeps its forward pass runs the model once for all three, but for two examples that are looked at."""
     calls = []
 
     def counted(p, x):
-        calls.append(1)
+        calls.append(x.shape[0])
         return network(p, x)
 
     params, x, y, _ = values
@@ -162,7 +181,7 @@ def test_one_pass_gives_loss_gradient_and_statistics(be, values, monkeypatch):
     calls.clear()
     loss, gradient = kept.loss_and_gradient()
     cv.approximate(cv.MonteCarloFisher(kept), "kfac")
-    assert len(calls) == 1
+    assert calls == [6, 2]
     plain_loss, plain = task.loss_and_gradient()
     np.testing.assert_allclose(float(loss), float(plain_loss), rtol=1e-14)
     for name in params:

@@ -152,6 +152,66 @@ def test_the_block_of_a_parameter_is_its_part_of_the_matrix(be, generator):
         operator.block("x")
 
 
+@pytest.mark.parametrize("make", [lambda: Diagonal(np.ones(2)), lambda: Dense(np.eye(2)), lambda: Kronecker([np.eye(2)])])
+def test_damping_is_one_number_of_any_kind(make):
+    operator = make()
+    expected = operator.solve(np.ones(2), damping=0.5)
+    for damping in (np.float32(0.5), np.float64(0.5), np.array(0.5)):
+        np.testing.assert_array_equal(operator.solve(np.ones(2), damping=damping), expected)
+        np.testing.assert_allclose(operator.power(-1, damping=damping).to_dense() @ np.ones(2), expected, rtol=1e-14)
+    for damping in (np.float32(-1), np.array(-1.0), np.float32("nan")):
+        with pytest.raises(ValueError, match="finite number"):
+            operator.solve(np.ones(2), damping=damping)
+    with pytest.raises(cv.ShapeError, match="damping is one number"):
+        operator.solve(np.ones(2), damping=np.ones(2))
+
+
+def test_a_damping_of_numpy_does_not_promote(be):
+    operator = Diagonal(be.asarray(np.ones(2), dtype="float32"))
+    solved = operator.solve(be.asarray(np.ones(2), dtype="float32"), damping=np.float64(0.5))
+    assert be.to_numpy(solved).dtype == np.float32
+
+
+@pytest.mark.parametrize("size", [1e-24, 1e-170, 1e25, 1e170])
+def test_conjugate_gradients_at_any_scale(size):
+    free = MatrixFree(lambda v: 2.0 * v, 3, dtype=np.float64, backend=cv.backend("numpy"))
+    np.testing.assert_allclose(free.solve(np.full(3, size)), size / 2)
+    assert np.all(free.solve(np.zeros(3)) == 0)
+    assert free.solve(np.ones((3, 0))).shape == (3, 0)
+
+
+def test_conjugate_gradients_refuse_what_is_not_finite():
+    free = MatrixFree(lambda v: 2.0 * v, 3, dtype=np.float64, backend=cv.backend("numpy"))
+    for bad in (np.nan, np.inf):
+        with pytest.raises(cv.DataError, match="right-hand side holds NaN"):
+            free.solve(np.array([1.0, bad, 1.0]))
+    broken = MatrixFree(lambda v: v * np.nan, 3, dtype=np.float64, backend=cv.backend("numpy"))
+    with pytest.raises(cv.DataError, match="product of the operator"):
+        broken.solve(np.ones(3))
+
+
+def test_operators_of_other_parameters_do_not_mix():
+    a, b = (Diagonal(np.ones(2), space=cv.ParameterSpace.of({name: np.ones(2)})) for name in "ab")
+    with pytest.raises(cv.ShapeError, match="different parameters: a and b"):
+        a + b
+
+
+def test_arrays_of_another_library_or_dtype_are_refused():
+    with pytest.raises(cv.MixedBackendError, match=r"'torch' met a numpy.ndarray"):
+        Diagonal(np.ones(2)).to("torch") @ np.ones(2)
+    with pytest.raises(cv.MixedBackendError, match="float64 met an array of float32"):
+        Diagonal(np.ones(2)) @ np.ones(2, dtype=np.float32)
+    with pytest.raises(cv.DataError, match="real floating numbers"):
+        Dense(np.eye(2, dtype=int))
+
+
+def test_kronecker_products_of_factors_that_are_not_symmetric(generator):
+    a, b = generator.standard_normal((2, 2)), generator.standard_normal((3, 3))
+    with pytest.warns(cv.DensifiedWarning):
+        solved = Kronecker([a, b]).solve(np.ones(6), damping=0.1)
+    np.testing.assert_allclose(solved, np.linalg.solve(np.kron(a, b) + 0.1 * np.eye(6), np.ones(6)))
+
+
 def test_a_partition_takes_every_parameter_once():
     space = cv.ParameterSpace.of({"a": np.ones(2), "b": np.ones(3)})
     with pytest.raises(cv.ShapeError, match=r"missing: \['b'\]"):

@@ -206,6 +206,44 @@ def test_damped_steps_are_not_invariant():
     assert abs(ends[0] - ends[1]) > 1e-2
 
 
+@pytest.mark.parametrize("bound", [1e-4, 1e-2])
+def test_a_trust_region_binds_with_backtracking_too(generator, bound):
+    problem = classification(cv.backend("numpy"), generator)
+    opt = cv.NaturalGradient("exact", damping=1e-3, learning_rate=cv.Backtracking(), trust_region=bound)
+    params, _, _ = opt.step(problem.params, opt.init(problem))
+    step = problem.space.ravel(np, params) - problem.space.ravel(np, problem.params)
+    assert 0.5 * step @ cv.Fisher(problem).to_dense() @ step <= bound * (1 + 1e-9)
+
+
+def test_the_damping_does_not_climb_on_rounding_at_the_optimum(generator):
+    problem = regression(cv.backend("numpy"), generator)
+    opt = cv.NaturalGradient("exact", damping=cv.LevenbergMarquardt(1.0, interval=1))
+    params, state = problem.params, opt.init(problem)
+    dampings = []
+    for _ in range(150):
+        params, state, info = opt.step(params, state)
+        dampings.append(info.damping)
+    assert dampings[-1] <= dampings[20]
+
+
+def test_a_step_out_of_the_numbers_is_taken_back():
+    """exp(exp θ) overflows: the next call returns the parameters before the step, with a higher damping."""
+    problem = cv.Problem(
+        cv.Model(lambda p, x: cv.namespace(p).exp(cv.namespace(p).exp(p)), np.array([1.0])),
+        cv.Gaussian(),
+        (None, np.array([[1e8]])),
+    )
+    opt = cv.NaturalGradient("exact", damping=cv.LevenbergMarquardt(1e-8, interval=5), learning_rate=1.0)
+    params, state, first = opt.step(problem.params, opt.init(problem))
+    with np.errstate(all="ignore"):
+        assert first.accepted
+        assert not np.isfinite(float(problem.at(params).loss()))
+        back, state, info = opt.step(params, state)
+    assert not info.accepted
+    np.testing.assert_array_equal(back, problem.params)
+    assert state.damping > first.damping
+
+
 def test_a_divergent_objective_is_an_error_and_nothing_is_lost(generator):
     problem = regression(cv.backend("numpy"), generator)
     opt = cv.NaturalGradient("diagonal", damping=0.0, learning_rate=1e200)
@@ -225,15 +263,31 @@ def test_a_divergent_objective_is_an_error_and_nothing_is_lost(generator):
         ({"fisher": "true"}, "fisher is one of exact, monte-carlo, empirical, ggn"),
         ({"learning_rate": -1.0}, "learning rate is a positive number"),
         ({"damping": -1.0}, "damping is a finite number"),
-        ({"momentum": 1.0}, r"momentum lies in \[0, 1\)"),
+        ({"momentum": 1.0, "learning_rate": 0.1}, r"momentum lies in \[0, 1\)"),
         ({"refresh_every": 0}, "refresh_every is a positive integer"),
         ({"trust_region": 0.0}, "trust_region is a positive bound"),
         ({"l2": -1.0}, "l2 lies in"),
+        ({"l2": "x"}, "l2 lies in"),
+        ({"damping": cv.LevenbergMarquardt}, "damping is a number ≥ 0 or a rule"),
+        ({"damping": "auto"}, "damping is a number ≥ 0 or a rule"),
+        ({"trust_region": "a"}, "trust_region is a positive bound"),
+        ({"seed": -1}, "seed is an integer"),
+        ({"momentum": 0.9, "learning_rate": cv.Backtracking()}, "momentum=0.9 goes with a learning rate"),
     ],
 )
 def test_options_are_checked(options, message):
     with pytest.raises(cv.DataError, match=message):
         cv.NaturalGradient("kfac", **options)
+
+
+def test_numpy_numbers_are_numbers(be, generator):
+    problem = classification(be, generator)
+    opt = cv.NaturalGradient("exact", damping=np.float32(0.1), l2=np.float64(0.01), learning_rate=np.float32(0.5))
+    opt.step(problem.params, opt.init(problem))
+    with pytest.raises(cv.DataError, match="init takes a curvature.Problem"):
+        opt.init(problem.model)
+    with pytest.raises(cv.DataError, match=r"fisher\(problem\) returned a int"):
+        cv.NaturalGradient("exact", fisher=lambda p: 3).step(problem.params, opt.init(problem))
 
 
 def test_an_unknown_approximation_is_named_before_anything_is_done():

@@ -35,7 +35,7 @@ def test_seven_natural_gradient_steps_reach_the_optimum(name: str) -> None:
     data = (backend.asarray(features), backend.asarray(bunch.target.astype(np.int64)))
     weights = backend.asarray(np.zeros((65, 10)))
     problem = cv.Problem(cv.Model(lambda w, x: x @ w, weights), cv.Categorical(), data)
-    # The Fisher information of this model is the Hessian of its loss; averaged with those of earlier steps (decay) it would not be.
+    # The Fisher information of this model is the Hessian of its loss; an average with earlier ones (decay) would not be.
     optimizer = cv.NaturalGradient("exact", damping=0.0, l2=L2, learning_rate=cv.Backtracking(), decay=0.0)
     state = optimizer.init(problem)
     for _ in range(7):

@@ -109,6 +109,87 @@ def test_a_backend_of_ones_own_is_kept():
         cv.Model(linear, {"w": np.ones((2, 4))}, backend=mine)
 
 
+def test_targets_of_another_layout_are_not_taken_for_the_outputs():
+    model = cv.Model(lambda p, x: cv.namespace(x).reshape(x @ p["w"], (-1, 2, 3)), {"w": np.ones((2, 6))})
+    x = np.ones((4, 2))
+    cv.Problem(model, cv.Gaussian(), (x, np.ones((4, 2, 3)))).loss()
+    cv.Problem(model, cv.Gaussian(), (x, np.ones((4, 6)))).loss()
+    with pytest.raises(cv.DataError, match=r"targets of shape \(4, 3, 2\) do not fit outputs of shape \(4, 2, 3\)"):
+        cv.Problem(model, cv.Gaussian(), (x, np.ones((4, 3, 2)))).loss()
+
+
+def test_a_likelihood_that_sums_over_examples_is_refused():
+    class Summed(cv.Likelihood):
+        def log_prob(self, outputs, y):
+            xp = cv.namespace(outputs)
+            return -xp.sum((outputs - y) ** 2)
+
+    with pytest.raises(cv.ModelError, match=r"Summed.log_prob returned shape \(\).*not over the examples"):
+        problem(y=np.ones((3, 4)), likelihood=Summed())
+
+
+def test_batches_of_weight_zero_do_not_count(generator):
+    model = cv.Model(linear, {"w": generator.standard_normal((2, 4))})
+    x, y = generator.standard_normal((3, 2)), np.array([0, 1, 2])
+    padding = (np.full((3, 2), 7.0), y, np.zeros(3))
+    plain = cv.Problem(model, cv.Categorical(), [(x, y, np.ones(3))])
+    padded = cv.Problem(model, cv.Categorical(), [(x, y, np.ones(3)), padding])
+    assert float(padded.loss()) == float(plain.loss())
+    for method in ("exact", "kfac", "diagonal"):
+        one, two = (cv.approximate(cv.Fisher(p), method).to_dense() for p in (plain, padded))
+        np.testing.assert_array_equal(one, two)
+    np.testing.assert_array_equal(cv.Fisher(plain).to_dense(), cv.Fisher(padded).to_dense())
+    with pytest.raises(cv.DataError, match="weights of all examples are zero"):
+        cv.Problem(model, cv.Categorical(), padding)
+
+
+def test_dtypes_of_data_and_parameters_agree():
+    with pytest.raises(cv.DataError, match=r"x has dtype float64, the parameters have float32.*astype"):
+        problem(params={"w": np.ones((2, 4), dtype=np.float32)})
+    with pytest.raises(cv.DataError, match="y has dtype complex128"):
+        problem(y=np.ones((3, 4), dtype=complex), likelihood=cv.Gaussian())
+
+
+def test_a_model_that_fails_says_on_what():
+    with pytest.raises(cv.ModelError, match=r"apply\(params, x\) raised ValueError.*inputs \(3, 3\); parameters w: \(2, 4\)"):
+        problem(x=np.ones((3, 3)))
+    with pytest.raises(cv.ModelError, match="raised KeyError: 'v'"):
+        problem(apply=lambda p, x: x @ p["v"])
+
+
+def test_parameters_that_are_nan_or_collide():
+    with pytest.raises(cv.ModelError, match="parameter 'w' is NaN"):
+        problem(params={"w": np.full((2, 4), np.nan)})
+    with pytest.raises(cv.ShapeError, match=r"two parameters have the path 'a.b'"):
+        cv.Model(linear, {"a": {"b": np.ones(1)}, "a.b": np.ones(1)})
+    with pytest.raises(cv.DataError, match="'w' is empty"):
+        cv.Model(linear, {"w": np.ones((0, 4))})
+
+
+def test_a_tuple_of_batches():
+    model = cv.Model(linear, {"w": np.ones((2, 4))})
+    batch = (np.ones((3, 2)), np.array([0, 1, 2]))
+    with pytest.raises(cv.DataError, match="several batches come in a list"):
+        cv.Problem(model, cv.Categorical(), (batch, batch))
+
+
+def test_things_of_the_wrong_kind():
+    model = cv.Model(linear, {"w": np.ones((2, 4))})
+    with pytest.raises(cv.DataError, match="a likelihood is an instance of"):
+        cv.Problem(model, "gaussian", (np.ones((3, 2)), np.zeros(3)))
+    with pytest.raises(cv.DataError, match=r"Fisher takes a curvature\.Problem, got a Model"):
+        cv.Fisher(model)
+    with pytest.raises(cv.ShapeError, match="'w' is a float, expected an array"):
+        cv.Fisher(problem()) @ {"w": 1.0}
+
+
+def test_one_class_has_no_fisher_information(be):
+    model = cv.Model(linear, {"w": be.asarray(np.ones((2, 1)))})
+    made = cv.Problem(model, cv.Categorical(), (be.asarray(np.ones((3, 2))), be.asarray(np.zeros(3, dtype=np.int64))))
+    for method in ("exact", "kfac", "diagonal"):
+        assert np.all(be.to_numpy(cv.approximate(cv.Fisher(made), method).to_dense()) == 0)
+
+
 def test_data_of_another_library():
     x = cv.backend("torch").asarray(np.ones((3, 2)))
     with pytest.raises(cv.MixedBackendError, match=r"x is a torch.Tensor.*backend.asarray"):

@@ -157,6 +157,86 @@ def test_many_parameters_outside_of_layers_go_backwards(be, generator):
         check_against_dense(problem)
 
 
+@pytest.mark.parametrize(
+    "apply",
+    [
+        lambda p, x: (x @ p["w"] + p["b"]) + p["b"],
+        lambda p, x: cv.namespace(x).tanh((x @ p["w"] + p["b"]) ** 2 + p["b"]),
+        lambda p, x: cv.namespace(x).tanh(x @ p["w"] + p["b"]) @ p["v"] + p["b"],
+    ],
+)
+def test_a_vector_that_is_a_bias_here_and_a_shift_there(be, generator, apply):
+    params = {name: generator.standard_normal(s) for name, s in {"w": (3, 2), "b": (2,), "v": (2, 2)}.items()}
+    problem = make(be, apply, params, generator.standard_normal((5, 3)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cv.UnusedParameterWarning)
+        check_against_dense(problem)
+
+
+def test_a_structure_is_not_carried_over_to_other_positions(be, generator):
+    """At T = 1 a product of (N·T, d) looks like one of examples; at T = 3 it is not."""
+
+    def pooled(p, x):
+        xp = cv.namespace(x)
+        n, t, d = x.shape
+        return xp.sum(xp.reshape(xp.reshape(x, (n * t, d)) @ p["w"] + p["b"], (n, t, 2)), axis=1)
+
+    params = {"w": generator.standard_normal((4, 2)), "b": generator.standard_normal(2)}
+    one = make(be, pooled, params, generator.standard_normal((5, 1, 4)))
+    check_against_dense(one)
+    x, y = be.asarray(generator.standard_normal((5, 3, 4))), one.data.single.y
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cv.FallbackWarning)
+        check_against_dense(one.at(data=(x, y)))
+    both = one.at(data=[(one.data.single.x, y), (x, y)])
+    with pytest.raises(cv.ModelError, match=r"batch 1: .*w.* enter the model in another way"):
+        cv.approximate(cv.Fisher(both), "diagonal")
+
+
+def test_a_head_that_starts_at_zero_proves_nothing_by_itself(be, generator):
+    """With a zero head every cotangent below is zero; examples on another axis must be noticed all the same."""
+
+    def apply(p, x):
+        xp = cv.namespace(x)
+        hidden = xp.tanh(xp.permute_dims(x, (1, 0, 2)) @ p["w"])
+        return xp.mean(hidden, axis=0) @ p["v"]
+
+    params = {"w": generator.standard_normal((3, 4)), "v": np.zeros((4, 2))}
+    problem = make(be, apply, params, generator.standard_normal((4, 4, 3)))
+    assert kinds(problem) == {"w": "general", "v": "affine"}
+    trained = problem.at({"w": problem.params["w"], "v": be.asarray(generator.standard_normal((4, 2)))})
+    with pytest.warns(cv.FallbackWarning):
+        check_against_dense(trained)
+
+
+def test_a_model_that_couples_its_examples_later_is_noticed_later(generator):
+    """A module that is put back into training mode after its structure was found."""
+    training = []
+
+    def apply(p, x):
+        xp = cv.namespace(x)
+        return (x - xp.mean(x, axis=0) if training else x) @ p["w"]
+
+    problem = make(cv.backend("numpy"), apply, {"w": generator.standard_normal((3, 2))}, generator.standard_normal((5, 3)))
+    cv.approximate(cv.Fisher(problem), "diagonal")
+    training.append(True)
+    with pytest.raises(cv.ModelError, match="couples its examples"):
+        cv.approximate(cv.Fisher(problem), "diagonal")
+
+
+def test_random_outputs_are_noticed_however_small(generator):
+    random = np.random.default_rng(1)
+
+    def apply(p, x):
+        return 1e-2 * ((x * (random.uniform(size=x.shape) > 0.5).astype(np.float32)) @ p["w"])
+
+    params = {"w": generator.standard_normal((30, 2)).astype(np.float32)}
+    x, y = generator.standard_normal((5, 30)).astype(np.float32), generator.integers(0, 2, 5)
+    problem = cv.Problem(cv.Model(apply, params), cv.Categorical(), (x, y))
+    with pytest.raises(cv.ModelError, match="is random"):
+        cv.approximate(cv.Fisher(problem), "diagonal")
+
+
 def test_the_structure_is_found_once_for_a_model(be, generator, monkeypatch):
     from curvature.problem import evaluation
 
