@@ -14,7 +14,5 @@ class NumpyBackend(cv.ArrayBackend):
 
     def __init__(self, device: Any = None, dtype: str | None = None) -> None:
         if device not in (None, "cpu"):
-            raise cv.UnsupportedError(
-                f"NumPy has no device {device!r}, only 'cpu'; use cv.backend('torch', device=...)"
-            )
+            raise cv.UnsupportedError(f"NumPy has no device {device!r}, only 'cpu'; use cv.backend('torch', device=...)")
         super().__init__("numpy", xp, device=device, dtype=dtype)

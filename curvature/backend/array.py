@@ -17,6 +17,7 @@ from .base import Backend, Pull, Push
 from .capabilities import CAPABILITIES, Claim, Support
 from .namespaces import namespace
 from .rng import Rng
+from .triangular import substitute
 from .uses import ParameterUses
 
 Array = Any
@@ -143,14 +144,13 @@ class ArrayBackend(Backend):
         return values, vectors
 
     def solve_triangular(self, a: Array, b: Array, *, lower: bool = True, transposed: bool = False) -> Array:
-        """By a general solve: the standard has no triangular one. The other triangle is not read."""
+        """By substitution of blocks: the standard has no triangular solve. The other triangle is not read."""
         xp = self.xp
-        a = xp.tril(a) if lower else xp.triu(a)
         if transposed:
-            a = xp.matrix_transpose(a)
+            a, lower = xp.matrix_transpose(a), not lower
         if len(b.shape) == 1:  # a vector is ambiguous to xp.linalg.solve when a is a stack
-            return xp.reshape(xp.linalg.solve(a, xp.reshape(b, (-1, 1))), tuple(b.shape))
-        return xp.linalg.solve(a, b)
+            return xp.reshape(substitute(xp, a, xp.reshape(b, (-1, 1)), lower=lower), tuple(b.shape))
+        return substitute(xp, a, b, lower=lower)
 
     def synchronize(self) -> None:
         """Nothing: a bare namespace is taken to be synchronous."""
