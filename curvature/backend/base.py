@@ -38,7 +38,7 @@ class Backend(ABC):
     dtype: str | None
     capabilities: Mapping[str, Claim]
     columns_at_once: int = 1
-    """How many output cotangents to pull back in one pass where a caller may choose: 1 suits a CPU, more a GPU."""
+    """How many output cotangents to pull back in one pass where a caller may choose: few on a CPU, many on a GPU."""
 
     # Arrays -----------------------------------------------------------------------------------------
 

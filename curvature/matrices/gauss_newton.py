@@ -32,12 +32,17 @@ class GaussNewtonMatrix(CurvatureMatrix):
         """S Sᵀ v for v (N, C)."""
 
     def output_factor(self, evaluation: Evaluation | Batch) -> Array:
-        """S (N, C, R) of a batch (or of its evaluation), scaled so that averages over examples give the problem's matrix."""
+        """S (N, C, R) of a batch (or of its evaluation) with the scale and the examples' weights put in.
+
+        Σ_n J_nᵀ S_n S_nᵀ J_n is the matrix of the batch, of the problem's scale: sums over examples, no averages.
+        """
         if isinstance(evaluation, Batch):
             evaluation = self.problem.evaluate(evaluation)
         factor = self.factor(evaluation.outputs, evaluation.y, evaluation.batch)
-        scale = self.problem.scale
-        return factor if scale == 1.0 else factor * scale**0.5
+        scale, weights = self.problem.scale, evaluation.weights
+        if weights is None:
+            return factor * (scale / evaluation.batch.size) ** 0.5
+        return factor * self.xp.sqrt(weights * scale)[:, None, None]
 
     def average(self, statistic: Callable[[Evaluation], Tree]) -> Tree:
         """Average over the data of a statistic (a tree of arrays) that is itself an average over a batch."""

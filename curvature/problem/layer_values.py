@@ -13,7 +13,9 @@ Array = Any
 class LayerValues:
     """Inputs and output cotangents of one layer; a layer that is used several times has more shared positions.
 
-    The gradient of example n and column r is Σ_t g_ntr a_ntᵀ. Averages over examples are those of the problem's weights.
+    The gradient of example n and column r is Σ_t g_ntr a_ntᵀ. The columns of ``matrix.output_factor`` carry the square root
+    of each example's weight, so that *sums* over examples of what is quadratic in cotangents are the problem's averages;
+    inputs carry no weight, and ``weighted_gram`` puts it in.
 
     Attributes:
         layer: names, kind and layout.
@@ -45,6 +47,12 @@ class LayerValues:
         return flat[0] if len(flat) == 1 else xp.concat(flat, axis=1)
 
     @cached_property
+    def augmented_inputs(self) -> Array:
+        """ā, (N, T, d_in + 1): a with a 1 appended where the layer has a bias, otherwise a."""
+        xp, a = self._xp, self.inputs
+        return a if self.layer.bias is None else xp.concat([a, xp.ones_like(a[:, :, :1])], axis=2)
+
+    @cached_property
     def _column_first(self) -> Array:
         """g as backends give it: (R, N, T, d_out)."""
         xp = self._xp
@@ -64,71 +72,54 @@ class LayerValues:
         g = self._column_first[:, examples, ...]
         if self.layer.kind == "shift":
             return xp.permute_dims(xp.sum(g, axis=2), (1, 2, 0))
-        a = self.inputs[examples, ...]
-        if self.layer.bias is not None:
-            a = xp.concat([a, xp.ones_like(a[:, :, :1])], axis=2)
+        a = self.augmented_inputs[examples, ...]
         first, second = (g, a[None, ...]) if self.layer.transposed else (a[None, ...], g)
         outer = xp.matrix_transpose(first) @ second
         return xp.permute_dims(xp.reshape(outer, (g.shape[0], g.shape[1], -1)), (1, 2, 0))
 
-    # Averages over examples ---------------------------------------------------------------------------
-
-    def average(self, x: Array) -> Array:
-        """Σ_n w_n x_n over the first axis of x (N, …)."""
-        xp = self._xp
-        if self._weights is None:
-            return xp.mean(x, axis=0)
-        return xp.tensordot(self._weights, x, axes=([0], [0]))
+    # Second moments -----------------------------------------------------------------------------------
 
     def gram(self, x: Array) -> Array:
-        """Σ_n w_n Σ_t x_nt x_ntᵀ of x (N, T, d), shape (d, d)."""
-        return self._weighted_gram(x, self._weights)
+        """Σ_n Σ_t x_nt x_ntᵀ, (d, d), of x (N, T, d) made from cotangents: an average over examples."""
+        flat = self._xp.reshape(x, (-1, x.shape[-1]))
+        return self._xp.matrix_transpose(flat) @ flat
 
-    def _weighted_gram(self, x: Array, weights: Array | None) -> Array:
+    def weighted_gram(self, x: Array) -> Array:
+        """Σ_n w_n Σ_t x_nt x_ntᵀ, (d, d), of x (N, T, d) made from inputs."""
         xp, n, d = self._xp, x.shape[0], x.shape[-1]
         flat = xp.reshape(x, (-1, d))
-        if weights is None:
-            return (xp.matrix_transpose(flat) @ flat) * (1.0 / n)
-        weighted = xp.reshape(x * xp.reshape(weights, (-1,) + (1,) * (x.ndim - 1)), (-1, d))
-        return xp.matrix_transpose(weighted) @ flat
+        if self._weights is not None:
+            weighted = xp.reshape(x * xp.reshape(self._weights, (-1, 1, 1)), (-1, d))
+            return xp.matrix_transpose(weighted) @ flat
+        # 1/N goes to the smaller array.
+        if flat.shape[0] < d:
+            return xp.matrix_transpose(flat * (1.0 / n)) @ flat
+        return (xp.matrix_transpose(flat) @ flat) * (1.0 / n)
 
     @cached_property
     def input_gram(self) -> Array:
-        """A = Σ_n w_n Σ_t ā ā ᵀ, with ā = (a, 1) where the layer has a bias: (d_in [+ 1], d_in [+ 1])."""
-        xp, a = self._xp, self.inputs
-        gram = self._weighted_gram(a, self._weights)
-        if self.layer.bias is None:
-            return gram
-        # Bordering spares a copy of the inputs with a column of ones.
-        positions = float(a.shape[1])
-        total = self.average(xp.sum(a, axis=1))
-        corner = xp.ones_like(total[:1]) * positions
-        top = xp.concat([gram, total[:, None]], axis=1)
-        return xp.concat([top, xp.concat([total, corner])[None, :]], axis=0)
+        """A = Σ_n w_n Σ_t ā āᵀ, (d_in [+ 1], d_in [+ 1])."""
+        return self.weighted_gram(self.augmented_inputs)
 
     @cached_property
     def output_gram(self) -> Array:
-        """G = Σ_n w_n Σ_t Σ_r g gᵀ, (d_out, d_out)."""
-        g, xp = self._column_first, self._xp
-        n, d = int(g.shape[1]), int(g.shape[3])
-        flat = xp.reshape(g, (-1, d))
-        if self._weights is None:
-            return (xp.matrix_transpose(flat) @ flat) * (1.0 / n)
-        weighted = xp.reshape(g * xp.reshape(self._weights, (1, n, 1, 1)), (-1, d))
-        return xp.matrix_transpose(weighted) @ flat
+        """G = Σ_n Σ_t Σ_r g gᵀ, (d_out, d_out)."""
+        return self.gram(self._column_first)
+
+    # Squares ------------------------------------------------------------------------------------------
 
     def squared_gradient(self) -> Array:
-        """Σ_n w_n Σ_r (gradient of example n, column r)², entry by entry, in the layout of the block: (size,).
+        """Σ_n Σ_r (gradient of example n, column r)², entry by entry, in the layout of the block: (size,).
 
-        Without materialising the gradients where each example has one position: Σ_n w_n a_n² (Σ_r g_nr²)ᵀ. With shared
+        Without materialising the gradients where each example has one position: Σ_n a_n² (Σ_r g_nr²)ᵀ. With shared
         positions the square of a sum over them is needed: a column at a time, in chunks of examples.
         """
         xp = self._xp
         if self._gradients is not None:
-            return self.average(xp.sum(self._gradients**2, axis=2))
+            return xp.sum(xp.sum(self._gradients**2, axis=2), axis=0)
         g = self._column_first
         if self.layer.kind == "shift":
-            return self.average(xp.sum(xp.sum(g, axis=2) ** 2, axis=0))
+            return xp.sum(xp.sum(xp.sum(g, axis=2) ** 2, axis=0), axis=0)
         if self.is_unshared:
             return self.squared_from(self.squared_cotangents())
         return self._squared_with_sharing(g)
@@ -145,37 +136,20 @@ class LayerValues:
 
     def squared_from(self, g_squared: Array) -> Array:
         """``squared_gradient`` of an unshared layer from Σ_r g_nr², (N, d_out)."""
-        xp, a = self._xp, self.inputs[:, 0, :]
-        # The weights go to the narrower of the two factors of each product; 1/N to the result.
-        share = 1.0 / a.shape[0]
-        if self._weights is not None:
-            g_squared, share = g_squared * self._weights[:, None], 1.0
-        a_squared = a * a
-        left, right = (g_squared, a_squared) if self.layer.transposed else (a_squared, g_squared)
-        joined = (xp.matrix_transpose(left) @ right) * share
-        if self.layer.bias is not None:
-            shift = xp.sum(g_squared, axis=0) * share
-            border = shift[:, None] if self.layer.transposed else shift[None, :]
-            joined = xp.concat([joined, border], axis=1 if self.layer.transposed else 0)
-        return xp.reshape(joined, (-1,))
+        xp, a = self._xp, self.augmented_inputs[:, 0, :]
+        left, right = (g_squared, a * a) if self.layer.transposed else (a * a, g_squared)
+        return xp.reshape(xp.matrix_transpose(left) @ right, (-1,))
 
     def _squared_with_sharing(self, g: Array) -> Array:
-        xp, a = self._xp, self.inputs
-        if self.layer.bias is not None:
-            a = xp.concat([a, xp.ones_like(a[:, :, :1])], axis=2)
+        xp, a = self._xp, self.augmented_inputs
         n, size = int(a.shape[0]), int(a.shape[2] * g.shape[3])
         # At most about 2^24 numbers at a time.
         chunk = max(1, min(n, 2**24 // max(1, size)))
         total: Any = 0.0
         for start in range(0, n, chunk):
-            part = slice(start, start + chunk)
-            summed: Any = 0.0
+            part = slice(start, min(start + chunk, n))
             for r in range(int(g.shape[0])):
                 left, right = (g[r, part, ...], a[part, ...]) if self.layer.transposed else (a[part, ...], g[r, part, ...])
                 gradients = xp.reshape(xp.matrix_transpose(left) @ right, (-1, size))
-                summed = summed + gradients * gradients
-            if self._weights is None:
-                total = total + xp.sum(summed, axis=0) * (1.0 / n)
-            else:
-                total = total + xp.tensordot(self._weights[part], summed, axes=([0], [0]))
+                total = total + xp.sum(gradients * gradients, axis=0)
         return total

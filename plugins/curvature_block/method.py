@@ -55,7 +55,7 @@ def _from_products(matrix: cv.Operator, backend: cv.Backend) -> Any:
 
 
 def _gram(matrix: cv.GaussNewtonMatrix, evaluation: Any, xp: Any) -> Array:
-    """Σ_n w_n Σ_r j_nr j_nrᵀ, j_nr the gradient of example n and column r, in chunks of about 2^25 numbers."""
+    """Σ_n Σ_r j_nr j_nrᵀ, j_nr the (weighted) gradient of example n and column r, in chunks of about 2^25 numbers."""
     values = evaluation.layers(matrix.output_factor(evaluation))
     partition = matrix.problem.structure.partition
     n, size = evaluation.batch.size, matrix.shape[0]
@@ -67,13 +67,10 @@ def _gram(matrix: cv.GaussNewtonMatrix, evaluation: Any, xp: Any) -> Array:
         parts = []
         for value in values:
             gradients = value.gradients(examples)
-            weights = evaluation.weights
-            if weights is not None:
-                gradients = gradients * xp.sqrt(weights[examples])[:, None, None]
             parts.append(xp.reshape(xp.permute_dims(gradients, (1, 0, 2)), (gradients.shape[1], -1)))
         rows = partition.scatter(xp, parts)
         total = total + rows @ xp.matrix_transpose(rows)
-    return total if evaluation.weights is not None else total * (1.0 / n)
+    return total
 
 
 @cv.build.dispatch

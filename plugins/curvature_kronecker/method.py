@@ -73,11 +73,9 @@ def _statistics(values: Any, method: KFAC, xp: Any) -> dict[str, Array]:
 
 
 def _reduced(values: Any, xp: Any) -> dict[str, Array]:
-    mean_input = xp.mean(values.inputs, axis=1, keepdims=True)
-    if values.layer.bias is not None:
-        mean_input = xp.concat([mean_input, xp.ones_like(mean_input[:, :, :1])], axis=2)
+    mean_input = xp.mean(values.augmented_inputs, axis=1, keepdims=True)
     summed = xp.sum(values.cotangents, axis=1)
-    return {"A": values.gram(mean_input), "G": values.gram(xp.matrix_transpose(summed))}
+    return {"A": values.weighted_gram(mean_input), "G": values.gram(xp.matrix_transpose(summed))}
 
 
 @cv.build.dispatch

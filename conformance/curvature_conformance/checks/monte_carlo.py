@@ -14,10 +14,15 @@ _SAMPLES = 300
 
 
 def _factors(case: Case, samples: int, seed: int) -> np.ndarray:
-    """S (N, C, R) of all batches, without the scale of the reduction."""
+    """S (N, C, R) of all batches, without the scale of the reduction and the weights of examples."""
     problem = case.problem
     matrix = cv.MonteCarloFisher(problem, samples=samples, seed=seed)
-    parts = [case.setting.require_own(matrix.output_factor(e), "output_factor") for e, _ in problem.evaluations()]
+    parts = []
+    for evaluation, _ in problem.evaluations():
+        factor = case.setting.require_own(matrix.output_factor(evaluation), "output_factor")
+        weights = np.full(len(factor), 1 / len(factor)) if evaluation.weights is None else case.setting.numpy(evaluation.weights)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            parts.append(factor / np.sqrt(weights)[:, None, None])
     return np.concatenate(parts).astype(np.float64) / problem.scale**0.5
 
 
