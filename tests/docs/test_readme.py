@@ -1,0 +1,34 @@
+"""The README's figures are the ones measured, and its code runs as written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_table_is_the_one_that_the_benchmark_wrote():
+    measured = (ROOT / "benchmarks" / "results" / "operations-torch-cpu.md").read_text(encoding="utf-8").strip()
+    shown = re.search(r"<!-- operations-torch-cpu: begin -->\n(.*?)\n<!-- operations-torch-cpu: end -->", README, re.DOTALL)
+    assert shown is not None
+    assert shown[1].strip() == measured
+
+
+def test_the_code_runs_as_written():
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        names: dict[str, object] = {}
+        exec(compile(block, "README.md", "exec"), names)
+        # The training loop at its end has lowered the loss.
+        problem, info = names["problem"], names["info"]
+        assert info.loss < 0.9 * float(problem.loss())
+
+
+def test_local_links_lead_somewhere():
+    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if "://" not in target:
+                assert (page.parent / target).exists(), f"{page.name}: {target}"
