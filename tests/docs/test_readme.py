@@ -25,10 +25,3 @@ def test_the_code_runs_as_written():
         # The training loop at its end has lowered the loss.
         problem, info = names["problem"], names["info"]
         assert info.loss < 0.9 * float(problem.loss())
-
-
-def test_local_links_lead_somewhere():
-    for page in (ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "benchmarks" / "README.md"):
-        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-            if "://" not in target:
-                assert (page.parent / target).exists(), f"{page.name}: {target}"

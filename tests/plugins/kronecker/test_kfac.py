@@ -168,3 +168,22 @@ def test_a_hessian_is_refused(generator):
 def test_options_are_checked(options):
     with pytest.raises(cv.DataError, match="kfac: "):
         cv.approximation("kfac", **options)
+
+
+@pytest.mark.parametrize("form", ["exact", "factored"])
+def test_an_optimiser_damps_in_the_form_that_was_chosen(be, generator, form):
+    """exact: (A ⊗ G + λ I)⁻¹ in the eigenbasis; factored: the damped factors' product, and nothing more."""
+    task = problem(be, generator, 6)
+    damping, l2 = 0.05, 0.01
+    opt = cv.NaturalGradient(cv.approximation("kfac", damping=form), damping=damping, l2=l2, learning_rate=1.0)
+    params, _, _ = opt.step(task.params, opt.init(task))
+    xp, space = be.xp, task.space
+    theta = be.to_numpy(space.ravel(xp, task.params))
+    gradient = be.to_numpy(space.ravel(xp, task.gradient())) + l2 * theta
+    shift = damping + l2
+    gamma = 0.0 if form == "exact" else shift**0.5
+    matrix = be.to_numpy(cv.approximate(cv.Fisher(task), "kfac", gamma=gamma).to_dense())
+    if form == "exact":
+        matrix = matrix + shift * np.eye(len(theta))
+    expected = theta - np.linalg.solve(matrix, gradient)
+    np.testing.assert_allclose(be.to_numpy(space.ravel(xp, params)), expected, rtol=1e-9, atol=1e-11)
