@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +53,8 @@ class Model:
         self._check_dtypes(arrays)
         # What is known of the way in which parameters enter, by signature: see structure.py.
         self.known_structures: dict[Any, Layers] = {}
+        # How often its layers were asked for: see evaluation.py.
+        self.evaluations = itertools.count()
         # Shapes of inputs on which it has run: see Problem.
         self.tried: set[Any] = set()
 

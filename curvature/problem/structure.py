@@ -136,7 +136,8 @@ def _is_finite(xp: Any, array: Array) -> bool:
 def require_separate_examples(problem: Problem, batch: Batch, outputs: Array) -> None:
     """The first example's outputs must not depend on its neighbours: no batch norm in training, no dropout.
 
-    Asked at every evaluation, since a module may be put in training mode at any time; it costs two examples' outputs.
+    Asked at the first ten evaluations of a model and at every tenth after them, since a module may be put in training mode
+    at any time; it costs two examples' outputs.
 
     Raises:
         ModelError: if they do.

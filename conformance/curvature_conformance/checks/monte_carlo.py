@@ -14,22 +14,19 @@ _SAMPLES = 300
 
 
 def _factors(case: Case, samples: int, seed: int) -> np.ndarray:
-    """S (N, C, R) of all batches, without the scale of the reduction and the weights of examples."""
-    problem = case.problem
-    matrix = cv.MonteCarloFisher(problem, samples=samples, seed=seed)
-    parts = []
-    for evaluation, _ in problem.evaluations():
-        factor = case.setting.require_own(matrix.output_factor(evaluation), "output_factor")
-        weights = np.full(len(factor), 1 / len(factor)) if evaluation.weights is None else case.setting.numpy(evaluation.weights)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            parts.append(factor / np.sqrt(weights)[:, None, None])
-    return np.concatenate(parts).astype(np.float64) / problem.scale**0.5
+    """S (N, C, R) of all batches, weights and scale put in: the matrix is Σ_n J_nᵀ S_n S_nᵀ J_n."""
+    matrix = cv.MonteCarloFisher(case.problem, samples=samples, seed=seed)
+    parts = [
+        case.setting.require_own(matrix.output_factor(evaluation), "output_factor") * share**0.5
+        for evaluation, share in case.problem.evaluations()
+    ]
+    return np.concatenate(parts).astype(np.float64)
 
 
 @check("matrix", "monte-carlo", capability="parameter_uses", applies=lambda case: case.scenario.is_plain)
 def converges_to_the_fisher(case: Case) -> None:
     """The mean of 300 draws of s sᵀ is the Fisher information of the outputs, to six standard errors."""
-    scores = _factors(case, _SAMPLES, SEED) * _SAMPLES**0.5
+    scores = _factors(case, _SAMPLES, SEED) * (_SAMPLES / case.references.share[:, None, None]) ** 0.5
     draws = np.einsum("ncr,ndr->rncd", scores, scores)
     error = draws.std(axis=0, ddof=1) / _SAMPLES**0.5
     gap = np.abs(draws.mean(axis=0) - case.references.output_fisher)
@@ -73,13 +70,13 @@ def one_seed_is_one_matrix(case: Case) -> None:
 
 @check("matrix", "monte-carlo", capability="parameter_uses")
 def products_are_those_of_the_factor(case: Case) -> None:
-    """The products of the operator are those of its output factor: Σ_n w_n J_nᵀ S_n S_nᵀ J_n."""
+    """The products of the operator are those of its output factor: Σ_n J_nᵀ S_n S_nᵀ J_n."""
     factors = _factors(case, 3, 0)
     gradients = np.einsum("ncp,ncr->npr", case.references.jacobian, factors)
-    expected = np.einsum("n,npr,nqr->pq", case.references.share, gradients, gradients)
+    expected = np.einsum("npr,nqr->pq", gradients, gradients)
     case.close(
         case.matrix("monte-carlo-fisher").to_dense(),
         expected,
         "MonteCarloFisher(problem).to_dense()",
-        formula="Σ_n w_n J_nᵀ S_n S_nᵀ J_n",
+        formula="Σ_n J_nᵀ S_n S_nᵀ J_n",
     )
