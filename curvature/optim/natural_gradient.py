@@ -33,7 +33,7 @@ class State:
         damping: λ.
         statistics: moving average of the approximation's statistics.
         updates: how many times they were gathered.
-        operator: the approximation built from them last, and the damping that its ``solve`` is to add.
+        operator: the approximation built from them last.
         velocity: the previous update δ.
         previous: the parameters before it.
     """
@@ -44,7 +44,6 @@ class State:
     statistics: Tree = None
     updates: int = 0
     operator: Operator | None = None
-    remaining: float = 0.0
     velocity: Tree = None
     previous: Tree = None
 
@@ -171,7 +170,9 @@ class NaturalGradient:
         state = self._with_statistics(state, matrix, minibatch=data is not None)
         state = self._with_operator(state, problem)
         assert state.operator is not None
-        direction = scale(-1.0, state.operator.solve(gradient, damping=state.remaining))
+        # What the method does not put into its structure is today's λ, also where the operator is of an earlier step.
+        remaining = self.method.damped(state.damping + self.l2)[1]
+        direction = scale(-1.0, state.operator.solve(gradient, damping=remaining))
         move = self._choose(problem, matrix, state, params, direction, gradient, objective)
         moved = add(params, move.update)
         ratio, damping, accepted = math.nan, state.damping, move.accepted
@@ -238,8 +239,8 @@ class NaturalGradient:
     def _with_operator(self, state: State, problem: Problem) -> State:
         if state.operator is not None and state.step % self.refresh_every:
             return state
-        method, remaining = self.method.damped(state.damping + self.l2)
-        return replace(state, operator=build(method, state.statistics, problem.structure), remaining=remaining)
+        method, _ = self.method.damped(state.damping + self.l2)
+        return replace(state, operator=build(method, state.statistics, problem.structure))
 
     def _objective(self, problem: Problem, params: Tree) -> float:
         return float(problem.at(params).loss()) + 0.5 * self.l2 * dot(params, params)

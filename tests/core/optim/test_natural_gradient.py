@@ -158,6 +158,24 @@ def test_statistics_and_operator_are_refreshed_every_so_often(generator, monkeyp
     assert counts == {"gather": 4, "build": 3}
 
 
+def test_between_refreshes_an_exact_damping_is_todays(generator):
+    """refresh_every = 10 keeps the operator, and λ changes every step all the same."""
+    problem = classification(cv.backend("numpy"), generator)
+    opt = cv.NaturalGradient(
+        "exact", damping=cv.LevenbergMarquardt(1.0, interval=1), learning_rate=0.1, refresh_every=10, statistics_every=10
+    )
+    params, state = problem.params, opt.init(problem)
+    for _ in range(3):
+        params, state, _ = opt.step(params, state)
+    assert state.damping < 1.0
+    before = problem.space.ravel(np, params)
+    gradient = problem.space.ravel(np, problem.at(params).gradient())
+    after, _, _ = opt.step(params, state)
+    fisher = cv.Fisher(problem).to_dense()
+    expected = before - 0.1 * np.linalg.solve(fisher + state.damping * np.eye(len(before)), gradient)
+    np.testing.assert_allclose(problem.space.ravel(np, after), expected, rtol=1e-9, atol=1e-12)
+
+
 def test_levenberg_marquardt_moves_the_damping_by_the_ratio():
     rule = cv.LevenbergMarquardt(1.0, interval=5)
     change = (19 / 20) ** 5
