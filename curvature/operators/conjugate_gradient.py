@@ -37,7 +37,7 @@ def conjugate_gradient(
         raise DataError("the right-hand side holds NaN or infinite entries")
     if size == 0:
         return b
-    b = b * (1.0 / size)  # squares of very large or small entries would overflow or vanish
+    b = b / size  # squares of very large or small entries would overflow or vanish
     tolerance = float(xp.finfo(b.dtype).eps) ** 0.64 if tolerance is None else tolerance
     max_iterations = min(10 * int(b.shape[0]), 10_000) if max_iterations is None else max_iterations
     x, residual = xp.zeros_like(b), b

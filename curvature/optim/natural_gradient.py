@@ -313,7 +313,9 @@ class NaturalGradient:
             update = scale(rate, direction)
             after = self._objective(problem, add(params, update))
             if math.isfinite(after) and after <= objective + rule.slope * rate * slope + slack:
-                return _Move(update, rate, 0.0, rate * slope * (1 - 0.5 * rate), True)
+                # The model along an exact direction; beyond twice its minimum it predicts no decrease, and says nothing.
+                predicted = rate * slope * (1 - 0.5 * rate) if rate < 2 else math.nan
+                return _Move(update, rate, 0.0, predicted, True)
             rate *= 0.5
         return _Move(scale(0.0, direction), 0.0, 0.0, 0.0, False)
 

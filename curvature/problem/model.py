@@ -77,9 +77,9 @@ class Model:
         return leaves(self.params)[0].dtype
 
     def __call__(self, params: Tree, x: Any) -> Array:
-        """Outputs; ``x`` is lifted where ``params`` are traced, so that code may take its namespace from either."""
-        if x is not None and any(isinstance(leaf, Traced) for leaf in leaves(params)):
-            x = lift(x)
+        """Outputs; all arrays are lifted where one is traced, so that code may take its namespace from any of them."""
+        if any(isinstance(leaf, Traced) for leaf in leaves(params)):
+            params, x = lift(params), None if x is None else lift(x)
         return self.apply(params, x)
 
     def with_params(self, params: Tree) -> Model:

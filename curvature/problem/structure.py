@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from ..backend import Backend, ParameterUses, Use
 from ..errors import ModelError
 from ..operators import Block, Partition, vector_block
@@ -108,22 +110,34 @@ def find_layers(problem: Problem, batch: Batch, uses: ParameterUses) -> Layers:
     doubted = dict(uses.unrecognised)
     for name in uses.unused:
         doubted.setdefault(name, "it does not enter the model")
-    nearby = problem.at(_perturbed(problem))
-    there = nearby.uses(batch)
-    if signature(there, batch.size) != signature(uses, batch.size) or not _is_finite(problem.xp, there.outputs):
-        nearby, there = problem, uses
+    nearby, there = _nearby(problem, batch, uses)
     require_separate_examples(nearby, batch, there.outputs)
     for name, reason in _disproved(nearby, batch, there).items():
         doubted.setdefault(name, reason)
     return Layers(_layers(problem.space, uses.uses, doubted), uses.unused)
 
 
-def _perturbed(problem: Problem) -> Any:
-    """Parameters with a tenth of their own size of noise, or of 0.1 where they are zero."""
+def _nearby(problem: Problem, batch: Batch, uses: ParameterUses) -> tuple[Problem, ParameterUses]:
+    """The problem at parameters with noise, and its uses there; without noise where the model has no values nearby."""
+    expected = signature(uses, batch.size)
+    for noise in (0.1, 1e-3):
+        moved = problem.at(_perturbed(problem, noise))
+        try:
+            with np.errstate(all="ignore"):
+                there = moved.uses(batch)
+        except Exception:
+            continue
+        if signature(there, batch.size) == expected and _is_finite(problem.xp, there.outputs):
+            return moved, there
+    return problem, uses
+
+
+def _perturbed(problem: Problem, noise: float) -> Any:
+    """Parameters with noise of that share of their own size, or of the share itself where they are zero."""
     xp, rng = problem.xp, problem.backend.rng(1)
 
     def moved(array: Array) -> Array:
-        scale = 0.1 * float(xp.sqrt(xp.mean(array**2))) or 0.1
+        scale = noise * (float(xp.sqrt(xp.mean(array**2))) or 1.0)
         return array + scale * rng.normal(tuple(int(n) for n in array.shape), dtype=array.dtype)
 
     return tree_map(moved, problem.params)

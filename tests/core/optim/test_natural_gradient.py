@@ -233,6 +233,20 @@ def test_a_trust_region_binds_with_backtracking_too(generator, bound):
     assert 0.5 * step @ cv.Fisher(problem).to_dense() @ step <= bound * (1 + 1e-9)
 
 
+def test_a_long_step_that_was_accepted_is_no_failure(generator):
+    """Backtracking from α = 8: beyond α = 2 the quadratic model predicts no decrease, and λ is left alone."""
+    problem = classification(cv.backend("numpy"), generator)
+    opt = cv.NaturalGradient("exact", damping=cv.LevenbergMarquardt(1.0, interval=1), learning_rate=cv.Backtracking(initial=8.0))
+    params, state = problem.params, opt.init(problem)
+    long = 0
+    for _ in range(20):
+        params, state, info = opt.step(params, state)
+        if info.accepted and info.learning_rate >= 2:
+            long += 1
+            assert state.damping == info.damping
+    assert long
+
+
 def test_the_damping_does_not_climb_on_rounding_at_the_optimum(generator):
     problem = regression(cv.backend("numpy"), generator)
     opt = cv.NaturalGradient("exact", damping=cv.LevenbergMarquardt(1.0, interval=1))

@@ -227,6 +227,35 @@ def test_a_model_that_couples_its_examples_later_is_noticed_later(generator):
             _ = [cv.approximate(cv.Fisher(problem), "diagonal") for _ in range(1 if before == 1 else 10)]
 
 
+def test_a_model_with_values_on_a_part_of_the_parameters_only(generator):
+    """The proof moves the parameters; where the model is not defined there, it stays where they are."""
+    be = cv.backend("numpy")
+
+    def apply(p, x):
+        root = cv.namespace(p["s"]).linalg.cholesky(p["s"])
+        return x @ p["w"] @ root
+
+    params = {"w": generator.standard_normal((4, 2)), "s": np.eye(2) * 1e-9 + (1 - 1e-9)}
+    problem = make(be, apply, params, generator.standard_normal((6, 4)))
+    assert kinds(problem) == {"s": "general", "w": "affine"}
+    with pytest.warns(cv.FallbackWarning):
+        diagonal = cv.approximate(cv.Fisher(problem), "diagonal")
+    np.testing.assert_allclose(diagonal.diagonal(), np.diag(dense_fisher(problem)), rtol=1e-6, atol=1e-8)
+
+
+def test_a_namespace_may_come_from_any_parameter(be, generator):
+    """Also where only some are differentiated: gradients of each example, backwards."""
+
+    def apply(p, x):
+        xp = cv.namespace(p["b"])
+        return xp.tanh(x @ p["w"] + p["b"]) @ p["v"] + xp.sum(p["v"] ** 2)
+
+    params = {"w": generator.standard_normal((4, 5)), "b": np.zeros(5), "v": generator.standard_normal((5, 2))}
+    problem = make(be, apply, params, generator.standard_normal((2, 4)))
+    with pytest.warns(cv.FallbackWarning):
+        check_against_dense(problem)
+
+
 def test_random_outputs_are_noticed_however_small(generator):
     random = np.random.default_rng(1)
 
