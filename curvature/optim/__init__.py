@@ -2,7 +2,8 @@
 
 from .damping import Constant, Damping, LevenbergMarquardt
 from .first_order import Adam, GradientDescent
-from .natural_gradient import NaturalGradient, State, StepInfo
+from .natural_gradient import NaturalGradient
+from .state import State, StepInfo
 from .step_size import Backtracking, QuadraticModel
 
 __all__ = [

@@ -10,7 +10,7 @@ from ..backend import namespace
 from ..errors import DataError
 from ..problem import Problem
 from ..trees import tree_map
-from .natural_gradient import StepInfo
+from .state import StepInfo
 from .vectors import combine, dot, scale
 
 Tree = Any

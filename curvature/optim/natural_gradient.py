@@ -10,9 +10,9 @@ from typing import Any
 from ..approximation import as_method, build, gather
 from ..errors import DataError
 from ..matrices import GGN, EmpiricalFisher, Fisher, GaussNewtonMatrix, MonteCarloFisher
-from ..operators import Operator
 from ..problem import Problem
 from .damping import Damping, LevenbergMarquardt, as_damping
+from .state import State, StepInfo
 from .step_size import Backtracking, QuadraticModel, StepSize, as_step_size, is_number, minimise_quadratic
 from .vectors import add, combine, dot, scale
 
@@ -21,55 +21,6 @@ Tree = Any
 FISHERS = ("exact", "monte-carlo", "empirical", "ggn")
 AUTOMATIC_DAMPING = LevenbergMarquardt()
 AUTOMATIC_STEP = QuadraticModel()
-
-
-@dataclass(frozen=True)
-class State:
-    """What an optimiser carries from step to step.
-
-    Attributes:
-        problem: model, likelihood and reduction (its parameters and data are those of the start).
-        step: steps taken.
-        damping: λ.
-        statistics: moving average of the approximation's statistics.
-        updates: how many times they were gathered.
-        operator: the approximation built from them last.
-        velocity: the previous update δ.
-        previous: the parameters before it.
-    """
-
-    problem: Problem
-    step: int
-    damping: float
-    statistics: Tree = None
-    updates: int = 0
-    operator: Operator | None = None
-    velocity: Tree = None
-    previous: Tree = None
-
-
-@dataclass(frozen=True)
-class StepInfo:
-    """What happened in one step.
-
-    Attributes:
-        loss: objective (with l2) before the step, on the step's data.
-        gradient_norm: Euclidean norm of its gradient.
-        damping: λ that was used.
-        learning_rate, momentum: α and μ.
-        predicted: change of the quadratic model, NaN where it was not needed.
-        ratio: reduction ratio ρ, NaN where it was not computed.
-        accepted: whether the parameters moved.
-    """
-
-    loss: float
-    gradient_norm: float
-    damping: float
-    learning_rate: float
-    momentum: float
-    predicted: float
-    ratio: float
-    accepted: bool
 
 
 class NaturalGradient:
