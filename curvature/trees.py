@@ -88,10 +88,6 @@ class ParameterSpace:
         except ValueError:
             raise ShapeError(f"no parameter is called {name!r}; there are: {', '.join(self.names)}") from None
 
-    def matches(self, tree: Tree) -> bool:
-        """Whether ``tree`` has the structure of this space (its shapes may differ by trailing axes)."""
-        return bool(optree.tree_structure(tree) == self.treespec)
-
     def flatten(self, tree: Tree, *, what: str = "the tree") -> list[Array]:
         """Leaves of ``tree`` after checking structure and shapes against this space.
 

@@ -32,8 +32,11 @@ def _tangent(x: Any) -> Tensor | None:
     return unpack_dual(x).tangent if isinstance(x, Tensor) else None
 
 
-def _one_sided(a: Any, b: Any) -> tuple[Any, Any, Any, Any] | None:
-    """(primal, tangent) of both operands if exactly one has a tangent."""
+def _one_sided(args: Any, named: Any, swapped: bool) -> tuple[Any, Any, Any, Any] | None:
+    """(primal, tangent) of both operands of a plain call with two, if exactly one has a tangent."""
+    if named or len(args) != 2:
+        return None
+    a, b = args[::-1] if swapped else args
     left, right = _tangent(a), _tangent(b)
     if (left is None) == (right is None):
         return None
@@ -42,9 +45,7 @@ def _one_sided(a: Any, b: Any) -> tuple[Any, Any, Any, Any] | None:
 
 def _bilinear(function: Callable[[Any, Any], Tensor], swapped: bool = False) -> Callable[..., Tensor | None]:
     def rule(*args: Any, **named: Any) -> Tensor | None:
-        if named or len(args) != 2:
-            return None
-        sides = _one_sided(*(args[::-1] if swapped else args))
+        sides = _one_sided(args, named, swapped)
         if sides is None:
             return None
         a, da, b, db = sides
@@ -62,9 +63,7 @@ def _divide(*args: Any, **named: Any) -> Tensor | None:
 
 def _sum(function: Callable[[Any, Any], Tensor], sign: int = 1, swapped: bool = False) -> Callable[..., Tensor | None]:
     def rule(*args: Any, **named: Any) -> Tensor | None:
-        if named or len(args) != 2:
-            return None
-        sides = _one_sided(*(args[::-1] if swapped else args))
+        sides = _one_sided(args, named, swapped)
         if sides is None:
             return None
         a, da, b, db = sides

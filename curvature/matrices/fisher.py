@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,8 +26,8 @@ class Fisher(GaussNewtonMatrix):
     def factor(self, outputs: Array, y: Array, batch: Batch) -> Array:
         return self.problem.likelihood.fisher_factor(outputs)
 
-    def output_product(self, outputs: Array, y: Array, batch: Batch, v: Array) -> Array:
-        return self.problem.likelihood.fisher_product(outputs, v)
+    def output_map(self, outputs: Array, y: Array, batch: Batch) -> Callable[[Array], Array]:
+        return partial(self.problem.likelihood.fisher_product, outputs)
 
     def at(self, problem: Problem) -> Fisher:
         return Fisher(problem, tolerance=self.tolerance)
@@ -41,8 +43,8 @@ class GGN(GaussNewtonMatrix):
     def factor(self, outputs: Array, y: Array, batch: Batch) -> Array:
         return self.problem.likelihood.hessian_factor(outputs, y)
 
-    def output_product(self, outputs: Array, y: Array, batch: Batch, v: Array) -> Array:
-        return self.problem.likelihood.hessian_product(outputs, y, v)
+    def output_map(self, outputs: Array, y: Array, batch: Batch) -> Callable[[Array], Array]:
+        return partial(self.problem.likelihood.hessian_product, outputs, y)
 
     def at(self, problem: Problem) -> GGN:
         return GGN(problem, tolerance=self.tolerance)
@@ -57,9 +59,9 @@ class EmpiricalFisher(GaussNewtonMatrix):
     def factor(self, outputs: Array, y: Array, batch: Batch) -> Array:
         return self.problem.likelihood.score(outputs, y)[:, :, None]
 
-    def output_product(self, outputs: Array, y: Array, batch: Batch, v: Array) -> Array:
+    def output_map(self, outputs: Array, y: Array, batch: Batch) -> Callable[[Array], Array]:
         score = self.problem.likelihood.score(outputs, y)
-        return score * self.xp.sum(score * v, axis=1, keepdims=True)
+        return lambda v: score * self.xp.sum(score * v, axis=1, keepdims=True)
 
     def at(self, problem: Problem) -> EmpiricalFisher:
         return EmpiricalFisher(problem, tolerance=self.tolerance)
@@ -113,10 +115,14 @@ class MonteCarloFisher(GaussNewtonMatrix):
                 f"Monte Carlo Fisher would be another matrix each time; switch shuffling off, or take curvature.Fisher"
             )
 
-    def output_product(self, outputs: Array, y: Array, batch: Batch, v: Array) -> Array:
-        factor = self.factor(outputs, y, batch)
-        inner = self.xp.sum(factor * v[:, :, None], axis=1, keepdims=True)
-        return self.xp.sum(factor * inner, axis=2)
+    def output_map(self, outputs: Array, y: Array, batch: Batch) -> Callable[[Array], Array]:
+        factor, xp = self.factor(outputs, y, batch), self.xp
+
+        def product(v: Array) -> Array:
+            inner = xp.sum(factor * v[:, :, None], axis=1, keepdims=True)
+            return xp.sum(factor * inner, axis=2)
+
+        return product
 
     def at(self, problem: Problem) -> MonteCarloFisher:
         return MonteCarloFisher(problem, samples=self.samples, seed=self.seed, tolerance=self.tolerance)

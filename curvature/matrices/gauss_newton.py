@@ -28,8 +28,8 @@ class GaussNewtonMatrix(CurvatureMatrix):
         """S (N, C, R) at given outputs (N, C)."""
 
     @abstractmethod
-    def output_product(self, outputs: Array, y: Array, batch: Batch, v: Array) -> Array:
-        """S Sᵀ v for v (N, C)."""
+    def output_map(self, outputs: Array, y: Array, batch: Batch) -> Callable[[Array], Array]:
+        """v ↦ S Sᵀ v for v (N, C); what does not depend on v is done once."""
 
     def output_factor(self, evaluation: Evaluation | Batch) -> Array:
         """S (N, C, R) of a batch (or of its evaluation) with the scale and the examples' weights put in.
@@ -78,10 +78,11 @@ class GaussNewtonMatrix(CurvatureMatrix):
         if len(tangents) == 1:
             outputs, pushed, pull = backend.jvp_and_pull(outputs_of, problem.params, tangents[0])
             y = problem.targets(outputs, batch)
-            return [pull(self._weighted(batch, self.output_product(outputs, y, batch, pushed)))]
+            return [pull(self._weighted(batch, self.output_map(outputs, y, batch)(pushed)))]
         outputs, push, pull = backend.linearize(outputs_of, problem.params)
         y = problem.targets(outputs, batch)
-        return [pull(self._weighted(batch, self.output_product(outputs, y, batch, push(t)))) for t in tangents]
+        middle = self.output_map(outputs, y, batch)
+        return [pull(self._weighted(batch, middle(push(t)))) for t in tangents]
 
     def quadratic_forms(self, vectors: Sequence[Tree]) -> Array:
         """The matrix Vᵀ F V (k, k) for k params trees, by one forward derivative each: no backward pass."""
@@ -93,7 +94,8 @@ class GaussNewtonMatrix(CurvatureMatrix):
                 outputs, tangent = self.backend.jvp(partial(problem.outputs, batch=batch), problem.params, vector)
                 pushed.append(tangent)
             y = problem.targets(outputs, batch)
-            images = [self._weighted(batch, self.output_product(outputs, y, batch, t)) for t in pushed]
+            middle = self.output_map(outputs, y, batch)
+            images = [self._weighted(batch, middle(t)) for t in pushed]
             rows = [xp.stack([xp.sum(left * right) for right in images]) for left in pushed]
             form = xp.stack(rows) * problem._share(batch)
             total = form if total is None else total + form
@@ -104,13 +106,14 @@ class GaussNewtonMatrix(CurvatureMatrix):
         maps = []
         for batch in problem.batches():
             outputs, push, pull = self.backend.linearize(partial(problem.outputs, batch=batch), problem.params)
-            maps.append((batch, problem._share(batch), outputs, problem.targets(outputs, batch), push, pull))
+            middle = self.output_map(outputs, problem.targets(outputs, batch), batch)
+            maps.append((batch, problem._share(batch), middle, push, pull))
         xp, space = self.xp, problem.space
 
         def column(v: Array) -> Array:
             tangent, total = space.unravel(xp, v), None
-            for batch, share, outputs, y, push, pull in maps:
-                image = self._weighted(batch, self.output_product(outputs, y, batch, push(tangent)))
+            for batch, share, middle, push, pull in maps:
+                image = self._weighted(batch, middle(push(tangent)))
                 product = space.ravel(xp, pull(image * share))
                 total = product if total is None else total + product
             return total

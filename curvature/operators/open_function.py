@@ -21,10 +21,6 @@ class OpenFunction(Protocol):
         """Add a method; a decorator."""
         ...
 
-    def invoke(self, *types: type) -> Callable[..., Any]:
-        """The method for given types."""
-        ...
-
 
 def open_function(fallback: Callable[..., Any]) -> OpenFunction:
     """The generic function whose most general method is ``fallback``; ``function.dispatch`` adds methods.

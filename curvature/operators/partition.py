@@ -107,11 +107,6 @@ class Partition:
         space = ParameterSpace(treespec, labels, tuple((int(size),) for size in sizes))
         return cls(space, tuple(vector_block(label, space, [i]) for i, label in enumerate(labels)))
 
-    @classmethod
-    def by_parameter(cls, space: ParameterSpace) -> Partition:
-        """One block for each parameter array."""
-        return cls(space, tuple(vector_block(name, space, [i]) for i, name in enumerate(space.names)))
-
     def gather(self, xp: Any, v: Array) -> list[Array]:
         """Rows of each block, (size, K), from a matrix (P, K)."""
         offsets = self.space.offsets

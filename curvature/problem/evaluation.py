@@ -56,10 +56,6 @@ class Evaluation:
         share = -1.0 / self.batch.size if weights is None else -weights[:, None]
         return self._uses.pull(self._score * share)
 
-    def pull(self, cotangent: Array) -> Tree:
-        """Jᵀ cotangent for a cotangent (N, C)."""
-        return self._uses.pull(cotangent)
-
     @cached_property
     def structure(self) -> Layers:
         """The layers, proven once for each model and shape; all batches of a problem must agree on them."""

@@ -86,7 +86,7 @@ def build(method: KFAC, statistics: dict, structure: cv.Structure) -> cv.Operato
     for layer in structure.layers:
         values = statistics[layer.name]
         if "A" in values:
-            a, g = _damped(backend.xp, values["A"], values["G"], gamma)
+            a, g = _damped(backend, values["A"], values["G"], gamma)
             order = (g, a) if layer.transposed else (a, g)
             blocks[layer.name] = Kronecker([Dense(factor, backend=backend, symmetric=True) for factor in order])
         elif "block" in values:
@@ -97,12 +97,13 @@ def build(method: KFAC, statistics: dict, structure: cv.Structure) -> cv.Operato
     return BlockDiagonal(blocks, partition=structure.partition)
 
 
-def _damped(xp: Any, a: Array, g: Array, gamma: float) -> tuple[Array, Array]:
+def _damped(backend: cv.Backend, a: Array, g: Array, gamma: float) -> tuple[Array, Array]:
     """(A + π γ I, G + γ/π I)."""
     if gamma == 0:
         return a, g
-    identity_a = xp.eye(a.shape[0], dtype=a.dtype, device=_device(a))
-    identity_g = xp.eye(g.shape[0], dtype=g.dtype, device=_device(g))
+    xp = backend.xp
+    identity_a = xp.eye(a.shape[0], dtype=a.dtype, device=backend.device)
+    identity_g = xp.eye(g.shape[0], dtype=g.dtype, device=backend.device)
     mean_a = xp.sum(a * identity_a) / a.shape[0]
     mean_g = xp.sum(g * identity_g) / g.shape[0]
     # A layer without gradient (or without input) has no scale of its own: π = 1.
@@ -110,7 +111,3 @@ def _damped(xp: Any, a: Array, g: Array, gamma: float) -> tuple[Array, Array]:
     one = xp.ones_like(mean_a)
     pi = xp.sqrt(xp.where(usable, mean_a, one) / xp.where(usable, mean_g, one))
     return a + (gamma * pi) * identity_a, g + (gamma / pi) * identity_g
-
-
-def _device(x: Array) -> Any:
-    return cv.backend_of(x).device
