@@ -226,11 +226,25 @@ define(
     _binary_named("logaddexp"),
     _scaling_rule(lambda op, y, a, b: op.exp(op.subtract(a, y)), lambda op, y, a, b: op.exp(op.subtract(b, y))),
 )
+
+
+def _share_of_length(op: Any, y: Array, part: Any) -> Array:
+    """part / y, zero at the origin, where there is no derivative."""
+    return op.divide(part, op.where(op.equal(y, 0), 1.0, y))
+
+
 define(
     "hypot",
     _binary_named("hypot"),
-    _scaling_rule(lambda op, y, a, b: op.divide(a, y), lambda op, y, a, b: op.divide(b, y)),
+    _scaling_rule(lambda op, y, a, b: _share_of_length(op, y, a), lambda op, y, a, b: _share_of_length(op, y, b)),
 )
+# The next number is the number itself but for rounding; the direction only counts by its side.
+define(
+    "nextafter",
+    _binary_named("nextafter"),
+    _scaling_rule(lambda op, y, a, b: 1.0, lambda op, y, a, b: 0.0),
+)
+define("conj", lambda xp: lambda x: x, _sum_rule(None))  # of real arrays, the only ones under differentiation
 
 
 def _atan2_partial(sign: float) -> Partial:
@@ -251,7 +265,7 @@ define("clip", lambda xp: lambda x, low, high: xp.clip(x, low, high), _scaling_r
 define("where", _named("where"), _where_rule)
 define("astype", lambda xp: lambda x, *, dtype: xp.astype(x, dtype), _astype_rule)
 
-for _symbol, _name in {
+_OPERATORS = {
     "lt": "less",
     "le": "less_equal",
     "gt": "greater",
@@ -265,10 +279,36 @@ for _symbol, _name in {
     "rshift": "bitwise_right_shift",
     "invert": "bitwise_invert",
     "floordiv": "floor_divide",
-}.items():
-    define(_name, _operator(getattr(operator, _symbol)), None)
-for _name in (
+}
+_CONSTANT = (
     "sign", "floor", "ceil", "round", "trunc", "isnan", "isfinite", "isinf", "signbit",
     "logical_and", "logical_or", "logical_not", "logical_xor",
-):  # fmt: skip
+)  # fmt: skip
+for _symbol, _name in _OPERATORS.items():
+    define(_name, _operator(getattr(operator, _symbol)), None)
+for _name in _CONSTANT:
     define(_name, _named(_name), None)
+
+_DIFFERENTIABLE = (
+    *_UNARY, "add", "subtract", "negative", "multiply", "divide", "pow", "remainder", "maximum", "minimum", "logaddexp",
+    "hypot", "atan2", "copysign", "nextafter", "conj",
+)  # fmt: skip
+
+
+def _function(name: str) -> Callable[..., Array]:
+    def function(op: Any, /, *args: Any) -> Array:
+        # No keywords: with an array to write into (out=) the derivative would be lost.
+        return getattr(op, name)(*args)
+
+    return function
+
+
+def positive(op: Any, x: Array, /) -> Array:
+    """``x`` itself."""
+    return x
+
+
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "positive": positive,
+    **{name: _function(name) for name in (*_DIFFERENTIABLE, *_OPERATORS.values(), *_CONSTANT)},
+}

@@ -6,6 +6,7 @@ import math
 import operator
 from typing import Any
 
+from ..errors import ShapeError
 from .broadcasting import unbroadcast
 from .primitive import Maps, define
 
@@ -81,6 +82,8 @@ def vecdot(op: Any, x1: Array, x2: Array, /, *, axis: int = -1) -> Array:
     """Σ x1 x2 along an axis."""
     if axis >= 0:
         raise ValueError("vecdot counts its axis from the end: it must be negative")
+    if x1.shape[axis] != x2.shape[axis]:
+        raise ShapeError(f"vecdot of shapes {tuple(x1.shape)} and {tuple(x2.shape)}: axis {axis} differs in length")
     product = op.multiply(x1, x2)
     return op.sum(product, axis=(axis % len(product.shape),), keepdims=False)
 
@@ -92,6 +95,8 @@ def tensordot(op: Any, x1: Array, x2: Array, /, *, axes: Any = 2) -> Array:
         left, right = list(range(n1 - axes, n1)), list(range(axes))
     else:
         left, right = [a % n1 for a in axes[0]], [a % n2 for a in axes[1]]
+    if [x1.shape[a] for a in left] != [x2.shape[a] for a in right]:
+        raise ShapeError(f"tensordot of shapes {tuple(x1.shape)} and {tuple(x2.shape)} over axes {axes}: lengths differ")
     rest1 = [a for a in range(n1) if a not in left]
     rest2 = [a for a in range(n2) if a not in right]
     shape1, shape2 = tuple(x1.shape[a] for a in rest1), tuple(x2.shape[a] for a in rest2)

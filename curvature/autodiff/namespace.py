@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import functools
-import types
 from collections.abc import Callable
 from typing import Any
 
 import array_api_compat
 
 from ..errors import DifferentiationError, MixedBackendError
-from . import creation, cumulative, indexing, linear_algebra, manipulation, matrix_functions, reductions
-from . import elementwise as elementwise  # defines its primitives when imported
+from . import (
+    creation,
+    cumulative,
+    elementwise,
+    fourier,
+    indexing,
+    linear_algebra,
+    manipulation,
+    matrix_functions,
+    reductions,
+    sorting,
+)
 from .primitive import PRIMITIVES, bind, is_number
-from .traced import Traced, constant, strip
+from .refusals import guarded
+from .traced import Traced, constant, is_differentiated, strip
 
 Array = Any
 
@@ -31,6 +41,7 @@ class Operations:
     def __init__(self, xp: Any) -> None:
         self.xp = xp
         self.ns = TracedNamespace(self)
+        self._complex: dict[Any, bool] = {}
 
     def __getattr__(self, name: str) -> Any:
         # Bound when first used: a library may lack functions that nobody asks of it.
@@ -40,10 +51,18 @@ class Operations:
         setattr(self, name, function)
         return function
 
-    @property
+    @functools.cached_property
     def index_dtype(self) -> Any:
         """The dtype of the indices that are made here."""
-        return self.xp.int64
+        information = getattr(self.xp, "__array_namespace_info__", None)
+        return self.xp.int64 if information is None else information().default_dtypes()["indexing"]
+
+    def is_complex(self, dtype: Any) -> bool:
+        """Whether a dtype is complex; asked of every result, so that the answers are kept."""
+        known = self._complex.get(dtype)
+        if known is None:
+            known = self._complex[dtype] = bool(self.xp.isdtype(dtype, "complex floating"))
+        return known
 
     def device(self, x: Array) -> Any:
         """The device of a plain or traced array."""
@@ -59,9 +78,20 @@ class Operations:
 
 
 def astype(op: Operations, x: Array, dtype: Any, /, *, copy: bool = True, device: Any = None) -> Array:
-    """``x`` in another dtype; integers and booleans are locally constant."""
+    """``x`` in another dtype; integers and booleans are locally constant.
+
+    Raises:
+        DifferentiationError: for a complex dtype, or for another device.
+    """
+    if device is not None and type(x) is Traced:
+        x = x.to_device(device)
     if x.dtype == dtype:
         return x
+    if is_differentiated(x) and op.is_complex(dtype):
+        raise DifferentiationError(
+            f"astype of an array under differentiation to {dtype}: derivatives here are of real functions; keep the real "
+            "and the imaginary part as two real arrays"
+        )
     if not op.xp.isdtype(dtype, "real floating") or not op.is_floating(x):
         return op.constant(op.xp.astype(strip(x), dtype), x)
     return op.astype(x, dtype=dtype)
@@ -83,11 +113,6 @@ def clip(op: Operations, x: Array, /, min: Any = None, max: Any = None) -> Array
     return x if max is None else op.minimum(x, max)
 
 
-def positive(op: Operations, x: Array, /) -> Array:
-    """``x`` itself."""
-    return x
-
-
 def _without_traces(name: str) -> Any:
     def function(op: Operations, *args: Any, **kwargs: Any) -> Any:
         return getattr(op.xp, name)(*[strip(a) for a in args], **kwargs)
@@ -96,16 +121,19 @@ def _without_traces(name: str) -> Any:
 
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
+    **elementwise.FUNCTIONS,
     **manipulation.FUNCTIONS,
     **reductions.FUNCTIONS,
     **cumulative.FUNCTIONS,
     **indexing.FUNCTIONS,
+    **sorting.FUNCTIONS,
     **linear_algebra.FUNCTIONS,
     **creation.FUNCTIONS,
-    **{f.__name__: f for f in (astype, where, clip, positive)},
+    **{f.__name__: f for f in (astype, where, clip)},
     **{name: _without_traces(name) for name in ("result_type", "can_cast", "finfo", "iinfo", "isdtype")},
 }
-_INTERNAL = ("getitem", "scatter", "take_rows", "scatter_rows")
+FUNCTIONS["matmul"] = matrix_functions.matmul
+_EXTENSIONS = {"linalg": matrix_functions.FUNCTIONS, "fft": fourier.FUNCTIONS}
 
 
 class TracedNamespace:
@@ -117,21 +145,20 @@ class TracedNamespace:
 
     def __init__(self, op: Operations) -> None:
         self._op = op
-        self.linalg = _Extension(op, "linalg", matrix_functions.FUNCTIONS)
 
     def __getattr__(self, name: str) -> Any:
         op = self._op
         if name in FUNCTIONS:
-            value = functools.partial(FUNCTIONS[name], op)
-        elif name in PRIMITIVES and name not in _INTERNAL:
-            value = getattr(op, name)
+            value: Any = functools.partial(FUNCTIONS[name], op)
+        elif name in _EXTENSIONS:
+            value = _Extension(op, name, _EXTENSIONS[name])
         else:
-            value = _guarded(getattr(op.xp, name), name)
+            value = guarded(getattr(op.xp, name), name, op)
         setattr(self, name, value)
         return value
 
     def __dir__(self) -> list[str]:
-        return sorted({*dir(self._op.xp), *FUNCTIONS})
+        return sorted({*dir(self._op.xp), *FUNCTIONS} - {"getitem"})
 
     def __repr__(self) -> str:
         return f"<traced namespace over {getattr(self._op.xp, '__name__', self._op.xp)}>"
@@ -149,27 +176,9 @@ class _Extension:
         if name in self._functions:
             value: Any = functools.partial(self._functions[name], self._op)
         else:
-            value = _guarded(getattr(getattr(self._op.xp, self._name), name), f"{self._name}.{name}")
+            value = guarded(getattr(getattr(self._op.xp, self._name), name), f"{self._name}.{name}", self._op)
         setattr(self, name, value)
         return value
-
-
-def _guarded(value: Any, name: str) -> Any:
-    """A function that has no derivative rule: it serves plain arrays and refuses traced ones."""
-    if isinstance(value, types.ModuleType) or not callable(value) or isinstance(value, type):
-        return value
-
-    @functools.wraps(value)
-    def function(*args: Any, **kwargs: Any) -> Any:
-        for a in (*args, *kwargs.values()):
-            if type(a) is Traced or (isinstance(a, (list, tuple)) and any(type(entry) is Traced for entry in a)):
-                raise DifferentiationError(
-                    f"{name} has no derivative rule in curvature.autodiff; write it with functions that have one, or "
-                    "compute it before differentiation where it does not depend on the parameters"
-                )
-        return value(*args, **kwargs)
-
-    return function
 
 
 _OPERATIONS: dict[int, Operations] = {}

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from .primitive import Maps, define
+from .traced import strip
 
 Array = Any
 Args = list[Any]
@@ -112,6 +113,8 @@ def min_(op: Any, x: Array, /, *, axis: Any = None, keepdims: bool = False) -> A
 
 def prod(op: Any, x: Array, /, *, axis: Any = None, dtype: Any = None, keepdims: bool = False) -> Array:
     """Product over axes, by halving: log₂ n multiplications, whose derivatives are right at zeros too."""
+    if not op.is_floating(x) and (dtype is None or not op.xp.isdtype(dtype, "real floating")):
+        return op.constant(op.xp.prod(strip(x), axis=axis, dtype=dtype, keepdims=keepdims), x)
     if dtype is not None:
         x = op.ns.astype(x, dtype)
     ndim = len(x.shape)
@@ -143,8 +146,14 @@ def var(op: Any, x: Array, /, *, axis: Any = None, correction: float = 0.0, keep
 
 
 def std(op: Any, x: Array, /, *, axis: Any = None, correction: float = 0.0, keepdims: bool = False) -> Array:
-    """Square root of the variance."""
-    return op.sqrt(var(op, x, axis=axis, correction=correction, keepdims=keepdims))
+    """Square root of the variance; its derivative at equal elements is taken as zero."""
+    return root_of_squares(op, var(op, x, axis=axis, correction=correction, keepdims=keepdims))
+
+
+def root_of_squares(op: Any, total: Array) -> Array:
+    """√total of a sum of squares, with derivative zero at zero: the share of each element there, not ∞ · 0."""
+    zero = op.equal(total, 0)
+    return op.where(zero, total, op.sqrt(op.where(zero, 1.0, total)))
 
 
 def _locally_constant(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""Adding rows into zeros at indices that may repeat, which the standard has no function for."""
+"""Writing and adding into zeros, which the standard has no function for; nothing else here writes to an array."""
 
 from __future__ import annotations
 
@@ -9,6 +9,19 @@ import array_api_compat
 from .primitive import Forward
 
 Array = Any
+
+
+def scatter(xp: Any) -> Forward:
+    """The function (g, key, shape) -> zeros of that shape, with g at ``key``: slices and integers."""
+
+    def apply(g: Array, *, key: tuple[Any, ...], shape: tuple[int, ...]) -> Array:
+        out = xp.zeros(shape, dtype=g.dtype, device=array_api_compat.device(g))
+        if hasattr(out, "at"):  # arrays that cannot be written to
+            return out.at[key].set(g)
+        out[key] = g
+        return out
+
+    return apply
 
 
 def scatter_rows(xp: Any) -> Forward:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
+from ..errors import DifferentiationError
 from .primitive import Map, Primitive
 from .traced import Traced
 
@@ -37,7 +38,49 @@ class Node:
         self.call = call
 
 
-class ReverseTrace:
+class Level:
+    """One running transform.
+
+    Attributes:
+        level: its depth; a trace made later lies inside those made earlier.
+        ended: whether its function has returned. What is computed from its arrays afterwards could reach no result.
+    """
+
+    def __init__(self) -> None:
+        self.level = next(_levels)
+        self.ended = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *exception: object) -> None:
+        self.ended = True
+
+    def check(self, name: str, op: Any, value: Array) -> None:
+        """Refuse what has no derivative at this level.
+
+        Raises:
+            DifferentiationError: after the end of the transform, or if the result is complex.
+        """
+        if self.ended:
+            refuse_leaked(f"{name} of ")
+        if op.is_complex(value.dtype):
+            raise DifferentiationError(
+                f"{name} gives complex numbers ({value.dtype}), and derivatives here are of real functions: keep the real "
+                "and the imaginary part as two real arrays"
+            )
+
+
+def refuse_leaked(what: str) -> NoReturn:
+    """Say that an array has outlived its transform."""
+    raise DifferentiationError(
+        f"{what}an array whose differentiation has ended: it was kept (in a list, an attribute, a closure or a cache) by a "
+        "function under jvp, vjp, linearize or gradient and used after that; return it from the function as one more "
+        "output, or compute it anew"
+    )
+
+
+class ReverseTrace(Level):
     """A level that records the graph.
 
     Args:
@@ -45,7 +88,7 @@ class ReverseTrace:
     """
 
     def __init__(self, *, inspect: bool = False) -> None:
-        self.level = next(_levels)
+        super().__init__()
         self.inspect = inspect
 
     def leaf(self, value: Array, op: Any) -> Traced:
@@ -62,6 +105,7 @@ class ReverseTrace:
         params: dict[str, Any],
     ) -> Traced:
         """Keep a node with the maps of every argument of this level."""
+        self.check(primitive.name, op, value)
         rule: Any = primitive.rule
         edges = [
             (a._node, *rule(op, i, value, values, params)) for i, a in enumerate(args) if type(a) is Traced and a._trace is self
@@ -70,11 +114,8 @@ class ReverseTrace:
         return Traced(value, self, Node(edges, call), op)
 
 
-class ForwardTrace:
+class ForwardTrace(Level):
     """A level that carries the tangent along with the value."""
-
-    def __init__(self) -> None:
-        self.level = next(_levels)
 
     def leaf(self, value: Array, tangent: Array, op: Any) -> Traced:
         """An array with its tangent."""
@@ -90,6 +131,7 @@ class ForwardTrace:
         params: dict[str, Any],
     ) -> Traced:
         """Sum the pushes of all arguments of this level."""
+        self.check(primitive.name, op, value)
         rule: Any = primitive.rule
         tangent: Any = None
         for i, a in enumerate(args):

@@ -10,7 +10,7 @@ import optree
 from ..errors import DifferentiationError, ShapeError
 from ..trees import path_name
 from .namespace import Operations, common_operations
-from .tape import ForwardTrace, Graph, Node, ReverseTrace
+from .tape import ForwardTrace, Graph, Node, ReverseTrace, refuse_leaked
 from .traced import Traced, constant, strip_constant
 
 Array = Any
@@ -49,6 +49,13 @@ class Leaves:
         return optree.tree_unflatten(self.treespec, arrays)
 
 
+def _refuse_outlived(arrays: Sequence[Array], what: str) -> None:
+    """Refuse arrays of a transform that has ended."""
+    for x in arrays:
+        if type(x) is Traced and x._trace.ended:
+            refuse_leaked(what)
+
+
 class Primal(Leaves):
     """The point at which a function is differentiated."""
 
@@ -57,6 +64,7 @@ class Primal(Leaves):
         if not self.arrays:
             raise ShapeError("the tree has no arrays to differentiate with respect to")
         self.op = common_operations(*self.arrays)
+        _refuse_outlived(self.arrays, "differentiation at ")
         # What the caller passed traced comes back traced, so that strict libraries can combine the two.
         self.traced = any(type(x) is Traced for x in self.arrays)
         self.arrays = [strip_constant(x) for x in self.arrays]
@@ -84,10 +92,13 @@ class Recording:
         trace = ReverseTrace(inspect=inspect)
         inputs = [trace.leaf(x, op) for x in self.primal.arrays]
         self.leaves: list[Node] = [x._node for x in inputs]
-        outputs = Leaves(f(self.primal.build(inputs)))
+        with trace:
+            outputs = Leaves(f(self.primal.build(inputs)))
         nodes = []
         for i, y in enumerate(outputs.arrays):
             mine = type(y) is Traced and y._trace is trace
+            if not mine:
+                _refuse_outlived([y], "the function returns ")
             nodes.append(y._node if mine else None)
             outputs.arrays[i] = y._value if mine else strip_constant(y)
         self.outputs = outputs
@@ -152,13 +163,15 @@ def jvp(f: Function, primal: Tree, tangent: Tree) -> tuple[Tree, Tree]:
     tangents = point.like(tangent, point.op, "tangent")
     trace = ForwardTrace()
     inputs = [trace.leaf(x, t, point.op) for x, t in zip(point.arrays, tangents, strict=True)]
-    outputs = Leaves(f(point.build(inputs)))
+    with trace:
+        outputs = Leaves(f(point.build(inputs)))
     values, pushed = [], []
     for y in outputs.arrays:
         if type(y) is Traced and y._trace is trace:
             values.append(point.finish(y._value))
             pushed.append(point.finish(y._node))
         else:
+            _refuse_outlived([y], "the function returns ")
             values.append(point.finish(strip_constant(y)))
             pushed.append(point.finish(point.zeros(y)))
     return outputs.build(values), outputs.build(pushed)

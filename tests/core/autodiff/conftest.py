@@ -1,10 +1,11 @@
-"""Every test here runs over NumPy and over the strictest namespace there is."""
+"""Every test here runs over NumPy and over the strictest namespace there is; some over PyTorch's and JAX's too."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import array_api_compat.numpy
+import array_api_compat.torch
 import array_api_strict
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ class Library:
         return self.array(np.random.default_rng((seed, *shape)).normal(size=shape))
 
 
-LIBRARIES = {"numpy": array_api_compat.numpy, "strict": array_api_strict}
+LIBRARIES = {"numpy": array_api_compat.numpy, "strict": array_api_strict, "torch": array_api_compat.torch}
 
 
 @pytest.fixture(params=sorted(LIBRARIES))

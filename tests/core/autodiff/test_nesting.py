@@ -26,6 +26,14 @@ def reverse_derivative(f):
     return derivative
 
 
+B = np.array([[2.0, 1.0, 0.0], [1.0, 3.0, 1.0], [0.0, 1.0, 2.0]])
+FOURTH = float(np.sum(np.linalg.eigvalsh(B) ** 4))
+
+
+def scaled(xp, x):
+    return x[:, None, None] * xp.asarray(B)
+
+
 MODES = {"forward": forward_derivative, "reverse": reverse_derivative}
 CURVES = {
     "exp(2x)": (lambda xp, x: xp.exp(2.0 * x), lambda x: 8.0 * np.exp(2.0 * x)),
@@ -36,7 +44,20 @@ CURVES = {
         lambda x: (1 - np.tanh(x) ** 2) * (6 * np.tanh(x) ** 2 - 2),
     ),
     "x log x": (lambda xp, x: x * xp.log(x), lambda x: -1.0 / x**2),
-}
+    "det of x B": (lambda xp, x: xp.linalg.det(scaled(xp, x)), lambda x: 6.0 * 8.0 + 0.0 * x),
+    "log det of x B": (lambda xp, x: xp.linalg.slogdet(scaled(xp, x))[1], lambda x: 6.0 / x**3),
+    "inverse of x B": (lambda xp, x: xp.linalg.trace(xp.linalg.inv(scaled(xp, x))), lambda x: -6.0 * 1.75 / x**4),
+    "Cholesky factor of x B": (lambda xp, x: xp.linalg.cholesky(scaled(xp, x))[:, 0, 0], lambda x: 0.375 * 2**0.5 * x**-2.5),
+    "R of x B": (lambda xp, x: xp.linalg.qr(scaled(xp, x)).R[:, 0, 0] ** 4, lambda x: 24.0 * 25.0 * x),
+    "singular values of x B": (lambda xp, x: xp.sum(xp.linalg.svdvals(scaled(xp, x)) ** 4, axis=-1), lambda x: 24.0 * FOURTH * x),
+    "products with an initial one": (
+        lambda xp, x: xp.cumulative_prod(xp.stack([x, x, x * x]), axis=0, include_initial=True)[-1, :],
+        lambda x: 24.0 * x,
+    ),
+    "an element chosen by a place": (
+        lambda xp, x: xp.take_along_axis(xp.stack([x, x**4], axis=1), xp.asarray([[1]]), axis=1)[..., 0], lambda x: 24.0 * x,
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("curve", CURVES)

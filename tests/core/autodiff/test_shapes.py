@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import array_api_compat.torch as torch_xp
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -19,6 +21,10 @@ OPERATIONS = {
     "maximum": lambda xp, a, b: xp.maximum(a, b),
     "where": lambda xp, a, b: xp.where(a > b, a, b * b),
     "logaddexp": lambda xp, a, b: xp.logaddexp(a, b),
+    "pow": lambda xp, a, b: (a * a + 0.5) ** b,
+    "atan2": lambda xp, a, b: xp.atan2(a, b),
+    "hypot": lambda xp, a, b: xp.hypot(a, b),
+    "clip": lambda xp, a, b: xp.clip(a, b, b + 1.0),
 }
 
 
@@ -38,13 +44,16 @@ def adjoint(lib, f, *arrays):
 
 @pytest.mark.parametrize("name", OPERATIONS)
 @settings(max_examples=25, deadline=None)
-@given(shapes=hnp.mutually_broadcastable_shapes(num_shapes=2, min_side=0, max_side=3, max_dims=3))
+@given(shapes=hnp.mutually_broadcastable_shapes(num_shapes=2, min_side=0, max_side=3, max_dims=4))
 def test_broadcasting(name, shapes):
     from array_api_compat import numpy as xp
 
     lib = make(xp)
     a, b = (lib.normal(*s, seed=i) for i, s in enumerate(shapes.input_shapes))
-    adjoint(lib, lambda ab: OPERATIONS[name](namespace(*ab), *ab), a, b)
+    pushed = adjoint(lib, lambda ab: OPERATIONS[name](namespace(*ab), *ab), a, b)
+    tensors = [tuple(torch.asarray(x) for x in pair) for pair in ((a, b), [lib.normal(*x.shape, seed=3) for x in (a, b)])]
+    theirs = torch.func.jvp(lambda a, b: OPERATIONS[name](torch_xp, a, b), *tensors)[1]
+    np.testing.assert_allclose(pushed, theirs.numpy(), rtol=1e-10, atol=1e-12)
 
 
 @settings(max_examples=60, deadline=None)
@@ -72,27 +81,150 @@ def test_basic_indexing(data):
     np.testing.assert_array_equal(pushed, lib.normal(*shape, seed=3)[key])
 
 
-@settings(max_examples=60, deadline=None)
+@st.composite
+def mixed_keys(draw, shape):
+    """Integers, slices, None, Ellipsis, integer arrays that broadcast and masks, in any order that NumPy allows."""
+    shared = draw(hnp.array_shapes(min_dims=1, max_dims=2, min_side=1, max_side=3))
+    key = []
+    for n in shape:
+        key += [None] * draw(st.integers(0, 1))
+        key.append(
+            draw(
+                st.one_of(
+                    st.just(slice(None)),
+                    st.just(slice(None, None, -1)),
+                    st.integers(-n, n - 1),
+                    hnp.arrays(np.int64, st.sampled_from([shared, shared[-1:], ()]), elements=st.integers(-n, n - 1)),
+                )
+            )
+        )
+    key += [None] * draw(st.integers(0, 1))
+    if draw(st.booleans()):
+        tail = draw(st.integers(0, len(shape)))
+        key = (
+            [*key[: len(key) - tail], Ellipsis] if all(k is None or isinstance(k, slice) for k in key[len(key) - tail :]) else key
+        )
+    return tuple(key)
+
+
+@settings(max_examples=150, deadline=None)
 @given(data=st.data())
-def test_integer_array_indexing(data):
+def test_mixed_indexing(data):
+    """NumPy's own result, for the tangent (indexing is linear), and the adjoint."""
     from array_api_compat import numpy as xp
 
     lib = make(xp)
-    shape = data.draw(hnp.array_shapes(min_dims=2, max_dims=3, min_side=1, max_side=4))
-    shared = data.draw(hnp.array_shapes(min_dims=1, max_dims=2, min_side=1, max_side=3))
-    key = tuple(
-        data.draw(
-            st.one_of(
-                st.just(slice(None)),
-                st.integers(-n, n - 1),
-                hnp.arrays(np.int64, st.just(shared), elements=st.integers(-n, n - 1)),
-            )
-        )
-        for n in shape
-    )
-    x = lib.normal(*shape)
-    pushed = adjoint(lib, lambda xs: xs[0][key], x)
+    shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=4))
+    key = data.draw(mixed_keys(shape))
+    pushed = adjoint(lib, lambda xs: xs[0][key], lib.normal(*shape))
     np.testing.assert_array_equal(pushed, lib.normal(*shape, seed=3)[key])
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_masks(data):
+    from array_api_compat import numpy as xp
+
+    lib = make(xp)
+    shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=3, min_side=0, max_side=4))
+    start = data.draw(st.integers(0, len(shape) - 1))
+    stop = data.draw(st.integers(start + 1, len(shape)))
+    mask = data.draw(hnp.arrays(np.bool_, shape[start:stop]))
+    key = (*[slice(None)] * start, mask, *data.draw(st.sampled_from([(), (None,), (...,)])))
+    pushed = adjoint(lib, lambda xs: xs[0][key], lib.normal(*shape))
+    np.testing.assert_array_equal(pushed, lib.normal(*shape, seed=3)[key])
+
+
+@pytest.mark.parametrize(
+    ("key", "error"),
+    [
+        (lambda lib: lib.integers([0, 3]), IndexError),
+        (lambda lib: lib.integers([0, -4]), IndexError),
+        (lambda lib: (lib.integers([0]), lib.integers([2])), IndexError),
+        (lambda lib: (lib.integers([0]), lib.integers([-3])), IndexError),
+        (lambda lib: lib.array([0.0, 1.0]), IndexError),
+        (lambda lib: (0, 0, 0), IndexError),
+        (lambda lib: 1.5, IndexError),
+        (lambda lib: lib.xp.asarray([True, False]), IndexError),
+        (lambda lib: (..., 0, ...), IndexError),
+    ],
+)
+def test_indices_that_do_not_fit_are_refused(lib, key, error):
+    """Also where the flat position of (0, 2) in a (3, 2) array would be another element's."""
+    with pytest.raises((error, RuntimeError) if lib.xp is torch_xp else error):
+        autodiff.vjp(lambda x: x[key(lib)], lib.normal(3, 2))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_taking_out_of_range_is_refused(lib, axis):
+    for call in (
+        lambda x: namespace(x).take(x, lib.integers([5]), axis=axis),
+        lambda x: namespace(x).take_along_axis(x, lib.integers([[3]]), axis=axis),
+    ):
+        with pytest.raises((IndexError, RuntimeError)):
+            autodiff.vjp(call, lib.normal(3, 2))
+
+
+UNARY_SHAPES = {
+    "sum": lambda xp, a, axis: xp.sum(a * a, axis=axis, keepdims=True),
+    "mean": lambda xp, a, axis: xp.mean(a * a, axis=axis),
+    "prod": lambda xp, a, axis: xp.prod(a, axis=axis),
+    "max": lambda xp, a, axis: xp.max(a, axis=axis) ** 2,
+    "min": lambda xp, a, axis: xp.min(a, axis=axis, keepdims=True) ** 2,
+    "std": lambda xp, a, axis: xp.std(xp.concat([a, a * 0.5], axis=axis), axis=axis),
+    "cumulative_sum": lambda xp, a, axis: xp.cumulative_sum(a, axis=axis, include_initial=True) ** 2,
+    "cumulative_prod": lambda xp, a, axis: xp.cumulative_prod(a, axis=axis),
+    "sort": lambda xp, a, axis: xp.sort(a, axis=axis) * a,
+    "flip": lambda xp, a, axis: xp.flip(a, axis=axis) * a,
+    "roll": lambda xp, a, axis: xp.roll(a, 1, axis=axis) * a,
+    "repeat": lambda xp, a, axis: xp.repeat(a, 2, axis=axis) ** 2,
+    "concat": lambda xp, a, axis: xp.concat([a, a * a], axis=axis),
+    "stack": lambda xp, a, axis: xp.stack([a, a * a], axis=axis),
+    "unstack": lambda xp, a, axis: sum(b * b for b in xp.unstack(a, axis=axis)),
+    "moveaxis": lambda xp, a, axis: xp.moveaxis(a, axis, 0) ** 2,
+    "expand_dims": lambda xp, a, axis: xp.expand_dims(a, axis=axis) ** 2,
+    "diff": lambda xp, a, axis: xp.diff(a, axis=axis) ** 2,
+    "vector_norm": lambda xp, a, axis: xp.linalg.vector_norm(a, axis=axis, ord=3),
+    "tile": lambda xp, a, axis: xp.tile(a, (2,) * (axis % a.ndim + 1)) ** 2,
+}
+
+
+@pytest.mark.parametrize("name", UNARY_SHAPES)
+@settings(max_examples=15, deadline=None)
+@given(data=st.data())
+def test_functions_along_an_axis(name, data):
+    """Up to four axes, from the front and from the end, against PyTorch's forward mode."""
+    from array_api_compat import numpy as xp
+
+    lib = make(xp)
+    shape = data.draw(hnp.array_shapes(min_dims=1, max_dims=4, min_side=1, max_side=3))
+    axis = data.draw(st.integers(-len(shape), len(shape) - 1))
+    a, t = lib.normal(*shape), lib.normal(*shape, seed=3)
+    pushed = adjoint(lib, lambda xs: UNARY_SHAPES[name](namespace(*xs), xs[0], axis), a)
+    theirs = torch.func.jvp(lambda a: UNARY_SHAPES[name](torch_xp, a, axis), (torch.asarray(a),), (torch.asarray(t),))[1]
+    np.testing.assert_allclose(pushed, theirs.numpy(), rtol=1e-10, atol=1e-12)
+
+
+EMPTY = ("sum", "prod", "cumulative_sum", "cumulative_prod", "sort", "flip", "roll", "repeat", "concat", "stack", "moveaxis")
+
+
+@pytest.mark.parametrize("name", EMPTY)
+@pytest.mark.parametrize("shape", [(0,), (0, 2), (2, 0, 3)])
+def test_empty_arrays(lib, name, shape):
+    for axis in range(len(shape)):
+        pushed = adjoint(lib, lambda xs, axis=axis: UNARY_SHAPES[name](namespace(*xs), xs[0], axis), lib.normal(*shape))
+        assert tuple(pushed.shape) == tuple(np.asarray(UNARY_SHAPES[name](lib.xp, lib.normal(*shape), axis)).shape)
+
+
+@pytest.mark.parametrize("zeros", [(0,), (1,), (0, 2), (0, 1, 2)])
+def test_cumulative_products_through_zeros(lib, zeros):
+    """∂ y_k / ∂ x_i is the product of the other factors up to k."""
+    x = np.array([2.0, -3.0, 0.5, 4.0])
+    x[list(zeros)] = 0.0
+    jacobian = np.array([[np.prod(np.delete(x[: k + 1], i)) if i <= k else 0.0 for i in range(4)] for k in range(4)])
+    _, pull = autodiff.vjp(lambda x: namespace(x).cumulative_prod(x), lib.array(x))
+    pulled = np.stack([np.asarray(pull(lib.array(row))) for row in np.eye(4)])
+    np.testing.assert_array_equal(pulled, jacobian)
 
 
 @pytest.mark.parametrize("reduce", ["sum", "mean", "prod", "var"])

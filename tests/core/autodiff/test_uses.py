@@ -32,26 +32,41 @@ def check(lib, f, params, x, *, columns=3):
             np.testing.assert_allclose(np.asarray(a)[r], np.asarray(b)[0], rtol=1e-12, atol=1e-13)
         parts = {name: np.zeros(np.shape(np.asarray(p))) for name, p in params.items()}
         for use, g in zip(uses.uses, cotangents, strict=True):
-            g = np.asarray(g)[r]
-            g = g.reshape(-1, g.shape[-1])
-            if use.inputs is None:
-                parts[use.parameter] += g.sum(0).reshape(parts[use.parameter].shape)
-                assert use.matrix_shape == (1, g.shape[-1])
-                continue
             assert not isinstance(use.inputs, autodiff.Traced)
-            a = np.asarray(use.inputs)
-            outer = a.reshape(-1, a.shape[-1]).T @ g
-            matrix = outer.T if use.transposed else outer
-            assert matrix.shape == use.matrix_shape
-            parts[use.parameter] += matrix.reshape(parts[use.parameter].shape)
-            if use.bias is not None:
-                parts[use.bias] += g.sum(0).reshape(parts[use.bias].shape)
+            assert g.shape[:2] == (columns, y.shape[0])
+            g = np.asarray(g)[r]
+            _add_use(parts, use, g.reshape(-1, g.shape[-1]))
         for name, part in parts.items():
             if name not in uses.unrecognised:
                 np.testing.assert_allclose(part, np.asarray(expected[name]), rtol=1e-11, atol=1e-12)
     for name, before in untouched.items():
         np.testing.assert_array_equal(before, np.asarray(params[name]))
     return uses
+
+
+def _add_use(parts, use, g):
+    """What one use gives to the gradients, by plain sums over the examples' positions g (N · T, d_out)."""
+    part = parts[use.parameter]
+    if use.kind == "shift":
+        assert (use.inputs, use.matrix_shape) == (None, (1, g.shape[-1]))
+        matrix = g.sum(0)
+    elif use.kind == "scale":
+        assert use.matrix_shape == (1, g.shape[-1])
+        matrix = (np.asarray(use.inputs).reshape(g.shape) * g).sum(0)
+    elif use.kind == "embedding":
+        matrix = np.zeros(use.matrix_shape)
+        np.add.at(matrix, np.asarray(use.inputs).reshape(-1), g)
+    else:
+        a = np.asarray(use.inputs).reshape(len(g), use.groups, -1)
+        products = np.einsum("ngi,ngo->gio", a, g.reshape(len(g), use.groups, -1))
+        matrix = products.transpose(0, 2, 1) if use.transposed else products.transpose(1, 0, 2)
+        matrix = matrix.reshape(use.matrix_shape)
+    if use.entries is None:
+        part += matrix.reshape(part.shape)
+    else:
+        np.add.at(part.reshape(-1), np.asarray(use.entries), matrix.reshape(-1))
+    if use.bias is not None:
+        parts[use.bias] += g.sum(0).reshape(parts[use.bias].shape)
 
 
 def summary(uses):
@@ -129,22 +144,25 @@ def test_kernels_seen_as_matrices(lib, see, transposed, shape):
     assert not uses.unrecognised
 
 
-def test_a_kernel_whose_axes_are_mixed_is_not_a_matrix(lib):
+def test_a_kernel_whose_axes_are_mixed_is_a_matrix_of_its_entries(lib):
     def f(params, x):
         xp = namespace(params["k"])
         return x @ xp.reshape(xp.permute_dims(params["k"], (2, 1, 0)), (8, 3))
 
     uses = check(lib, f, {"k": lib.normal(3, 2, 4)}, lib.normal(5, 8))
-    assert "permute_dims" in uses.unrecognised["k"]
+    assert summary(uses) == [("linear", "k", None, (8, 3), False)]
+    expected = np.arange(24).reshape(3, 2, 4).transpose(2, 1, 0).reshape(-1)
+    np.testing.assert_array_equal(np.asarray(uses.uses[0].entries), expected)
 
 
-def test_a_transpose_that_is_not_undone_at_the_same_place_is_not_a_matrix(lib):
+def test_a_transpose_that_is_not_undone_at_the_same_place(lib):
     def f(params, x):
         xp = namespace(params["k"])
         return x @ xp.reshape(xp.permute_dims(xp.reshape(params["k"].T, (3, 4, 2)), (1, 2, 0)), (8, 3))
 
     uses = check(lib, f, {"k": lib.normal(2, 12)}, lib.normal(5, 8))
-    assert "permute_dims" in uses.unrecognised["k"]
+    assert summary(uses) == [("linear", "k", None, (8, 3), False)]
+    assert uses.uses[0].entries is not None
 
 
 def test_tied_weights_have_two_uses(lib):
@@ -196,15 +214,13 @@ def test_two_vectors_added_to_one_product(lib):
 OTHER_WAYS = {
     "sum": lambda xp, w, x: (x @ w) * xp.sum(w),
     "left operand": lambda xp, w, x: xp.matrix_transpose(w @ xp.matrix_transpose(x)),
-    "subtract": lambda xp, w, x: x[:, None, :] - w,
-    "getitem": lambda xp, w, x: x + w[0, :],
-    "add in the shape": lambda xp, w, x: w + xp.reshape(xp.sum(x, axis=1), (-1, 1, 1)),
     "exp": lambda xp, w, x: x @ xp.exp(w),
+    "divide": lambda xp, w, x: x @ (w / 2.0),
+    "in the shape (3, 3)": lambda xp, w, x: x[:3, :] * w,
     "no axis of examples": lambda xp, w, x: xp.reshape(x[0, :] @ w, (1, -1)),
-    "to an array of shape": lambda xp, w, x: x @ (w + w),
+    "with an array of shape": lambda xp, w, x: x @ (w + w),
     "concat": lambda xp, w, x: x @ xp.concat([w, w], axis=1),
     "is an output itself": lambda xp, w, x: w,
-    "take": lambda xp, w, x: xp.take(w, xp.argmax(x, axis=1), axis=0),
 }
 
 
@@ -227,15 +243,119 @@ def test_a_recognised_and_another_use_are_both_reported(lib):
     assert "pow" in uses.unrecognised["w"]
 
 
-def test_normalisation_scale_is_unrecognised_and_its_shift_is_a_shift(lib):
+def test_normalisation(lib):
     def f(params, x):
         xp = namespace(params["scale"])
         centred = x - xp.mean(x, axis=-1, keepdims=True)
         return centred / xp.std(x, axis=-1, keepdims=True) * params["scale"] + params["shift"]
 
-    uses = check(lib, f, {"scale": lib.normal(3), "shift": lib.normal(3)}, lib.normal(6, 3))
-    assert summary(uses) == [("shift", "shift", None, (1, 3), False)]
-    assert "multiply" in uses.unrecognised["scale"]
+    uses = check(lib, f, {"scale": lib.normal(3), "shift": lib.normal(3)}, lib.normal(6, 2, 3))
+    assert summary(uses) == [("scale", "scale", "shift", (1, 3), False)]
+    assert tuple(uses.uses[0].inputs.shape) == (6, 2, 3)
+
+
+def test_a_scale_of_channels(lib):
+    """Channels lie on the second axis: they become the last one, and the others positions."""
+
+    def f(params, x):
+        xp = namespace(params["scale"])
+        scale, shift = (xp.reshape(params[name], (1, 3, 1)) for name in ("scale", "shift"))
+        return scale * x + shift
+
+    uses = check(lib, f, {"scale": lib.normal(3), "shift": lib.normal(3)}, lib.normal(5, 3, 4))
+    assert summary(uses) == [("scale", "scale", "shift", (1, 3), False)]
+    assert tuple(uses.uses[0].inputs.shape) == (5, 4, 3)
+
+
+def test_a_scale_and_a_shift_by_one_number(lib):
+    uses = check(lib, lambda p, x: x * p["a"] + p["b"], {"a": lib.normal(), "b": lib.normal(1)}, lib.normal(5, 4))
+    assert summary(uses) == [("scale", "a", "b", (1, 1), False)]
+
+
+def test_a_shift_that_is_subtracted_and_one_that_is_subtracted_from(lib):
+    uses = check(lib, lambda p, x: (x - p["b"]) * (p["c"] - x), {"b": lib.normal(3), "c": lib.normal(3)}, lib.normal(5, 3))
+    assert summary(uses) == [("shift", "b", None, (1, 3), False), ("shift", "c", None, (1, 3), False)]
+
+
+def test_a_product_that_is_subtracted_takes_no_bias(lib):
+    uses = check(lib, lambda p, x: p["b"] - x @ p["w"], {"w": lib.normal(3, 2), "b": lib.normal(2)}, lib.normal(5, 3))
+    assert summary(uses) == [("linear", "w", None, (3, 2), False), ("shift", "b", None, (1, 2), False)]
+
+
+@pytest.mark.parametrize("positions", [(), (4,), (2, 2)])
+def test_an_embedding(lib, positions):
+    tokens = lib.integers(np.random.default_rng(0).integers(0, 7, (6, *positions)))
+
+    def f(params, x):
+        xp = namespace(params["table"])
+        rows = xp.take(params["table"], xp.reshape(x, (-1,)), axis=0)
+        return xp.tanh(xp.reshape(rows, (*x.shape, 3)) @ params["w"])
+
+    uses = check(lib, f, {"table": lib.normal(7, 3), "w": lib.normal(3, 2)}, tokens)
+    assert summary(uses)[0] == ("embedding", "table", None, (7, 3), False)
+    np.testing.assert_array_equal(np.asarray(uses.uses[0].inputs), np.asarray(tokens))
+
+
+@pytest.mark.parametrize("length", [2, 4, 5])
+def test_a_table_of_positions(lib, length):
+    """Rows of a table that are the same for all examples are a shift, and a slice of it is made of some of its entries."""
+
+    def f(params, x):
+        xp = namespace(params["table"])
+        taken = xp.take(params["table"], xp.arange(length), axis=0)
+        return xp.tanh(x + taken) * (x + params["table"][:length, :])
+
+    uses = check(lib, f, {"table": lib.normal(6, 3)}, lib.normal(4, length, 3))
+    if length != 4:  # as many rows as examples look like one row for each
+        assert summary(uses) == [("shift", "table", None, (1, 3 * length), False)] * 2
+        np.testing.assert_array_equal(np.asarray(uses.uses[0].entries), np.arange(3 * length))
+
+
+def test_a_vector_that_is_repeated_for_every_example(lib):
+    def f(params, x):
+        xp = namespace(params["token"])
+        token = xp.broadcast_to(params["token"], (x.shape[0], 1, 3))
+        return xp.tanh(xp.concat([token, x], axis=1)) @ params["w"]
+
+    uses = check(lib, f, {"token": lib.normal(1, 1, 3), "w": lib.normal(3, 2)}, lib.normal(5, 2, 3))
+    assert summary(uses)[0] == ("shift", "token", None, (1, 3), False)
+
+
+def test_parts_of_a_weight(lib):
+    def f(params, x):
+        xp = namespace(params["w"])
+        first, second = params["w"][:, :2], params["w"][:, 2:]
+        return xp.tanh(x @ first) @ second[:2, :2] + xp.flip(params["b"])
+
+    uses = check(lib, f, {"w": lib.normal(3, 5), "b": lib.normal(2)}, lib.normal(6, 3))
+    assert [(u.kind, u.parameter, u.entries is None) for u in uses.uses] == [
+        ("linear", "w", False),
+        ("linear", "w", False),
+        ("shift", "b", False),
+    ]
+
+
+def test_examples_and_positions_on_one_axis(lib):
+    def f(params, x):
+        xp = namespace(params["w"])
+        flat = xp.reshape(x, (-1, 3)) @ params["w"] + params["b"]
+        return xp.reshape(flat, (*x.shape[:2], 2))
+
+    uses = check(lib, f, {"w": lib.normal(3, 2), "b": lib.normal(2)}, lib.normal(5, 4, 3))
+    assert summary(uses) == [("linear", "w", "b", (3, 2), False)]
+    assert tuple(uses.uses[0].inputs.shape) == (5, 4, 3)
+
+
+def test_groups_of_inputs_and_outputs(lib):
+    def f(params, x):
+        xp = namespace(params["w"])
+        stack = xp.reshape(params["w"], (2, 3, 4))  # (groups, d_out, d_in)
+        y = x @ xp.matrix_transpose(stack) + xp.reshape(params["b"], (2, 1, 3))
+        return xp.reshape(xp.permute_dims(y, (0, 2, 1, 3)), (x.shape[0], x.shape[2], 6))
+
+    uses = check(lib, f, {"w": lib.normal(6, 4), "b": lib.normal(6)}, lib.normal(5, 2, 3, 4))
+    assert summary(uses) == [("linear", "w", "b", (6, 4), True)]
+    assert uses.uses[0].groups == 2
 
 
 def test_unused_parameters_and_dead_ends(lib):
