@@ -57,6 +57,10 @@ class DifferentiationError(CurvatureError, NotImplementedError):
     """A function has no derivative rule, or none exists."""
 
 
+class DeviceMemoryError(CurvatureError, MemoryError):
+    """The memory of a device does not hold what was asked for; the message says how much would fit."""
+
+
 # Data and models ----------------------------------------------------------------------------------
 
 
@@ -66,6 +70,21 @@ class DataError(CurvatureError, ValueError):
 
 class ModelError(CurvatureError, ValueError):
     """A model that does not do what its place asks: outputs of the wrong shape, coupled examples."""
+
+
+# Files --------------------------------------------------------------------------------------------
+
+
+class FileFormatError(CurvatureError, ValueError):
+    """A file that was not written by ``curvature.save``, is damaged, or is of a newer version."""
+
+
+class MissingFileError(FileFormatError, FileNotFoundError):
+    """There is no file of that name."""
+
+
+class UnknownKindError(CurvatureError, LookupError):
+    """A file holds a kind of operator that nobody here knows; the message says who wrote it."""
 
 
 # Linear algebra -----------------------------------------------------------------------------------
@@ -100,6 +119,10 @@ class PluginWarning(CurvatureWarning):
 
 class DensifiedWarning(CurvatureWarning):
     """An operation lost the structure of its operands and built a dense matrix."""
+
+
+class ContainerWarning(CurvatureWarning):
+    """A container of a tree cannot be kept in a file; a plain one with the same leaves in the same order stands for it."""
 
 
 class UnusedParameterWarning(CurvatureWarning):

@@ -9,9 +9,8 @@ from collections.abc import Callable
 from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import optree
-
 from ..autodiff import Traced
+from ..backend.values import has_values
 from ..errors import (
     DataError,
     DensifiedWarning,
@@ -20,7 +19,8 @@ from ..errors import (
     ShapeError,
     UnsupportedError,
 )
-from ..trees import ParameterSpace
+from ..trees import ParameterSpace, flatten
+from .moving import carry, destination
 
 if TYPE_CHECKING:
     from ..backend import Backend, Rng
@@ -159,12 +159,19 @@ class Operator(ABC):
         return self.xp.matrix_transpose(root._matmat(noise))
 
     def to(self, backend: str | Backend, *, device: Any = None, dtype: str | None = None) -> Operator:
-        """The same operator on another backend (copied through the host)."""
-        from ..registry import backend as find_backend
+        """The same operator on another backend, device or dtype: every array is carried there, to the last bit.
 
-        target = find_backend(backend, device=device, dtype=dtype) if isinstance(backend, str) else backend
-        source = self.backend
-        return self.map_arrays(lambda array: target.asarray(source.to_numpy(array), dtype=dtype, device=device), target)
+        Args:
+            backend: a name ("jax") or a backend.
+            device: where its arrays go, for a backend given by name; None is the library's default.
+            dtype: name of the floating dtype that they get; None keeps theirs, unless ``backend`` has one of its own.
+
+        Raises:
+            PrecisionError: the backend lacks the dtype.
+            UnsupportedError: the operator holds no arrays (it is matrix-free); says what to move instead.
+        """
+        target = destination(backend, device, dtype)
+        return self.map_arrays(lambda array: carry(array, self.backend, target, dtype), target)
 
     def __matmul__(self, other: Any) -> Any:
         if isinstance(other, Operator):
@@ -219,7 +226,7 @@ class Operator(ABC):
         xp = self.xp
         if hasattr(v, "shape") and hasattr(v, "dtype"):
             leaf_shape = self.space.shapes[0] if self.space is not None and len(self.space.shapes) == 1 else None
-            bare_leaf = leaf_shape == tuple(v.shape) and optree.tree_structure(v) == self.space.treespec  # type: ignore[union-attr]
+            bare_leaf = leaf_shape == tuple(v.shape) and flatten(v)[1] == self.space.treespec  # type: ignore[union-attr]
             if not bare_leaf or len(v.shape) == 1:
                 if v.ndim not in (1, 2) or v.shape[0] != rows:
                     raise ShapeError(
@@ -292,6 +299,8 @@ def check_damping(damping: Any) -> Any:
     if not isinstance(damping, Real):
         if getattr(damping, "shape", None) != ():
             raise ShapeError(f"damping is one number, got {damping!r}; add operators.Diagonal(...) for one for each parameter")
+        if not has_values(damping):
+            return damping
         damping = float(damping)
     if not (math.isfinite(damping) and damping >= 0):
         raise ValueError(f"damping must be a finite number ≥ 0, got {damping}")

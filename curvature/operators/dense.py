@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..backend.values import has_values
 from ..errors import DataError, ShapeError, SingularMatrixError
 from ..trees import ParameterSpace, count
 from .base import Operator, check_damping, check_rank, require_floating
@@ -59,6 +60,8 @@ class Dense(Operator):
             return False
         if count(a) == 0:
             return True
+        if not has_values(a):
+            return False
         largest = float(xp.max(xp.abs(a)))
         if not largest < float("inf"):
             raise DataError("the matrix holds NaN or infinite entries")
@@ -101,6 +104,8 @@ class Dense(Operator):
         if self._factor is not None and isinstance(damping, (int, float)) and self._factor[0] == damping:
             return self._factor[1]
         lower, ok = self.backend.cholesky(self._damped(damping))
+        if not has_values(lower):
+            return lower
         if not ok:
             return None
         xp, n = self.xp, self.shape[0]
@@ -122,6 +127,8 @@ class Dense(Operator):
             return vectors @ (inverse[:, None] * (self.xp.matrix_transpose(vectors) @ v))
         xp = self.xp
         damped = self._damped(damping)
+        if not has_values(damped):
+            return xp.linalg.solve(damped, v)
         singular = xp.linalg.svdvals(damped)
         largest, smallest = float(xp.max(singular)), float(xp.min(singular))
         if smallest <= float(xp.finfo(self.dtype).eps) * self.shape[0] * largest:

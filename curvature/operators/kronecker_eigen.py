@@ -23,15 +23,23 @@ def outer(xp: Any, vectors: Sequence[Array]) -> Array:
     return reduce(lambda a, b: a[..., None] * b, vectors)
 
 
-def apply_factors(xp: Any, factors: Sequence[Array], v: Array) -> Array:
-    """(A_1 ⊗ … ⊗ A_k) V for V (Π n_i, K), one factor at a time: never forms the product."""
+def apply_factors(xp: Any, factors: Sequence[Array | None], v: Array, sizes: Sequence[int] | None = None) -> Array:
+    """(A_1 ⊗ … ⊗ A_k) V for V (Π n_i, K), one factor at a time: never forms the product.
+
+    A factor None is the identity; then ``sizes`` are needed.
+    """
     k = int(v.shape[1])
     if len(factors) == 2 and k == 1:
         left, right = factors
-        matrix = xp.reshape(v, (left.shape[0], right.shape[0]))
-        return xp.reshape(left @ matrix @ xp.matrix_transpose(right), (-1, 1))
+        if left is not None and right is not None:
+            matrix = xp.reshape(v, (left.shape[0], right.shape[0]))
+            return xp.reshape(left @ matrix @ xp.matrix_transpose(right), (-1, 1))
     total, before = int(v.shape[0]), 1
-    for factor in factors:
+    for position, factor in enumerate(factors):
+        if factor is None:
+            assert sizes is not None
+            before *= sizes[position]
+            continue
         n = int(factor.shape[0])
         # (before, n, after·K): matmul broadcasts over the leading axis.
         v = factor @ xp.reshape(v, (before, n, (total // (before * n)) * k))
@@ -44,7 +52,7 @@ class KroneckerEigen(Operator):
     of EKFAC (George et al. 2018).
 
     Args:
-        bases: orthogonal matrices (n_i, n_i).
+        bases: orthogonal matrices (n_i, n_i); None stands for the identity, which is never formed.
         values: eigenvalues (n_1, …, n_k).
         space: the parameters that its rows stand for.
     """
@@ -53,7 +61,7 @@ class KroneckerEigen(Operator):
 
     def __init__(
         self,
-        bases: Sequence[Array],
+        bases: Sequence[Array | None],
         values: Array,
         *,
         backend: Backend | None = None,
@@ -62,9 +70,10 @@ class KroneckerEigen(Operator):
         from ..registry import backend_of
 
         self.backend = backend_of(values) if backend is None else backend
-        sizes = tuple(int(q.shape[0]) for q in bases)
-        if tuple(values.shape) != sizes or any(tuple(q.shape) != (n, n) for q, n in zip(bases, sizes, strict=True)):
-            raise ShapeError(f"bases {[tuple(q.shape) for q in bases]} do not fit eigenvalues {tuple(values.shape)}")
+        sizes = tuple(int(n) for n in values.shape)
+        if len(bases) != len(sizes) or any(q is not None and tuple(q.shape) != (n, n) for q, n in zip(bases, sizes, strict=True)):
+            shapes = ["the identity" if q is None else tuple(q.shape) for q in bases]
+            raise ShapeError(f"bases {shapes} do not fit eigenvalues {tuple(values.shape)}")
         self.bases = tuple(bases)
         self.values = values
         self.space = space
@@ -82,12 +91,15 @@ class KroneckerEigen(Operator):
         return KroneckerEigen(self.bases, values, backend=self.backend, space=self.space)
 
     def map_arrays(self, function: Callable[[Array], Array], backend: Backend) -> KroneckerEigen:
-        return KroneckerEigen([function(q) for q in self.bases], function(self.values), backend=backend, space=self.space)
+        moved = [None if q is None else function(q) for q in self.bases]
+        return KroneckerEigen(moved, function(self.values), backend=backend, space=self.space)
 
     def _in_basis(self, v: Array, values: Array) -> Array:
         xp = self.xp
-        rotated = apply_factors(xp, [xp.matrix_transpose(q) for q in self.bases], v)
-        return apply_factors(xp, self.bases, xp.reshape(values, (-1, 1)) * rotated)
+        sizes = tuple(int(n) for n in self.values.shape)
+        transposes = [None if q is None else xp.matrix_transpose(q) for q in self.bases]
+        rotated = apply_factors(xp, transposes, v, sizes)
+        return apply_factors(xp, self.bases, xp.reshape(values, (-1, 1)) * rotated, sizes)
 
     def _matmat(self, v: Array) -> Array:
         return self._in_basis(v, self.values)
@@ -111,8 +123,9 @@ class KroneckerEigen(Operator):
 
     def diagonal(self) -> Array:
         # diag(Q Λ Qᵀ) = (Q ∘ Q) λ, and (Q_1 ⊗ Q_2) ∘ (Q_1 ⊗ Q_2) = (Q_1 ∘ Q_1) ⊗ (Q_2 ∘ Q_2).
-        squared = [q * q for q in self.bases]
-        return apply_factors(self.xp, squared, self.xp.reshape(self.values, (-1, 1)))[:, 0]
+        squared = [None if q is None else q * q for q in self.bases]
+        sizes = tuple(int(n) for n in self.values.shape)
+        return apply_factors(self.xp, squared, self.xp.reshape(self.values, (-1, 1)), sizes)[:, 0]
 
     def norm(self, order: str | int = "fro") -> Array:
         if order == "fro":
@@ -129,12 +142,17 @@ class KroneckerEigen(Operator):
         # A column of the Kronecker product is the outer product of one column of each basis.
         columns, rest = [], order
         for q, size in zip(reversed(self.bases), reversed(self.values.shape), strict=True):
-            columns.append(xp.take(q, rest % size, axis=1))
+            columns.append(self._identity_columns(size, rest % size) if q is None else xp.take(q, rest % size, axis=1))
             rest = rest // size
         vectors = columns[-1]
         for column in reversed(columns[:-1]):
             vectors = xp.reshape(vectors[:, None, :] * column[None, :, :], (-1, vectors.shape[1]))
         return xp.take(flat, order), vectors
+
+    def _identity_columns(self, size: int, indices: Array) -> Array:
+        xp = self.xp
+        rows = xp.arange(size, dtype=indices.dtype, device=self._device)
+        return xp.astype(rows[:, None] == indices[None, :], self.dtype)
 
     def scaled(self, factor: Any) -> KroneckerEigen:
         return self._like(self.values * factor)

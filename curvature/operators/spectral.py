@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..backend.values import has_values
 from ..errors import NotPositiveDefiniteError, SingularMatrixError
 from ..trees import count
 
@@ -28,8 +29,19 @@ def powered(xp: Any, eigenvalues: Array, p: float, damping: Any) -> Array:
     shifted = eigenvalues + damping
     if count(eigenvalues) == 0:
         return shifted
+    if has_values(shifted):
+        _require_power(xp, shifted, p)
+    if p == -1:
+        return 1.0 / shifted
+    if float(p).is_integer():
+        return shifted ** int(p) if p >= 0 else (1.0 / shifted) ** int(-p)
+    clipped = xp.where(shifted > 0, shifted, xp.zeros_like(shifted))
+    return clipped ** float(p)
+
+
+def _require_power(xp: Any, shifted: Array, p: float) -> None:
     largest = float(xp.max(xp.abs(shifted)))
-    tiny = singular_threshold(xp, largest, count(shifted), eigenvalues.dtype)
+    tiny = singular_threshold(xp, largest, count(shifted), shifted.dtype)
     if p < 0:
         smallest = float(xp.min(xp.abs(shifted)))
         if smallest <= tiny:
@@ -37,18 +49,12 @@ def powered(xp: Any, eigenvalues: Array, p: float, damping: Any) -> Array:
                 f"the operator is singular to working precision (smallest |eigenvalue| {smallest:.3g}, largest "
                 f"{largest:.3g}); a damping of {max(1e3 * tiny, 1e-30):.1g} or more would do"
             )
-    if p == -1:
-        return 1.0 / shifted
-    if float(p).is_integer():
-        return shifted ** int(p) if p >= 0 else (1.0 / shifted) ** int(-p)
     lowest = float(xp.min(shifted))
-    if lowest < -tiny:
+    if not float(p).is_integer() and lowest < -tiny:
         raise NotPositiveDefiniteError(
             f"the power {p} needs a positive operator; its smallest eigenvalue is {lowest:.3g}; a damping above "
             f"{-lowest:.3g} more would do"
         )
-    clipped = xp.where(shifted > 0, shifted, xp.zeros_like(shifted))
-    return clipped ** float(p)
 
 
 def log_determinant(xp: Any, eigenvalues: Array, damping: Any) -> Array:
@@ -64,7 +70,7 @@ def log_determinant(xp: Any, eigenvalues: Array, damping: Any) -> Array:
 
 def require_positive(xp: Any, shifted: Array, what: str) -> None:
     """Raise unless all of the (damped) eigenvalues are positive to working precision."""
-    if count(shifted) == 0:
+    if count(shifted) == 0 or not has_values(shifted):
         return
     smallest, largest = float(xp.min(shifted)), float(xp.max(xp.abs(shifted)))
     tiny = singular_threshold(xp, largest, count(shifted), shifted.dtype)
