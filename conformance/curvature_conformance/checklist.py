@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from curvature.backend import CAPABILITIES
+
 Kind = Literal["backend", "matrix", "approximation", "likelihood"]
 
 
@@ -18,7 +20,7 @@ class Check:
         kind: "backend" checks take a ``Setting``; "matrix" and "approximation" checks a ``Case``; "likelihood" checks a
             ``LikelihoodCase``.
         function: raises ``CheckFailure`` (or any other exception) where the subject does not conform.
-        capability: the backend's capability that it needs; where the backend makes no such claim the check must end in
+        needs: the backend's capabilities that it uses; where the backend does not claim all of them the check must end in
             ``UnsupportedError`` instead.
         applies: whether it says anything about a given case.
     """
@@ -26,7 +28,7 @@ class Check:
     name: str
     kind: Kind
     function: Callable[[Any], None]
-    capability: str | None = None
+    needs: tuple[str, ...] = ()
     applies: Callable[[Any], bool] = lambda case: True
 
     @property
@@ -42,10 +44,13 @@ def check(
     kind: Kind,
     group: str,
     *,
-    capability: str | None = None,
+    capability: str | tuple[str, ...] = (),
     applies: Callable[[Any], bool] = lambda case: True,
 ) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
     """Add a function to the list of checks, under the name ``group/function-name``."""
+    needs = (capability,) if isinstance(capability, str) else capability
+    if unknown := set(needs) - set(CAPABILITIES):
+        raise ValueError(f"no capability of a backend is called {' or '.join(sorted(unknown))}")
 
     def add(function: Callable[[Any], None]) -> Callable[[Any], None]:
         name = f"{group}/{function.__name__.replace('_', '-')}"
@@ -53,7 +58,7 @@ def check(
             raise ValueError(f"two checks are called {name!r}")
         if not function.__doc__:
             raise ValueError(f"check {name!r} has no docstring that says what it shows")
-        _checks[name] = Check(name, kind, function, capability, applies)
+        _checks[name] = Check(name, kind, function, needs, applies)
         return function
 
     return add

@@ -6,24 +6,26 @@ import json
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import numpy as np
-
-import curvature as cv
-
+from . import provenance
+from .report_format import FORMAT
 from .subject import Subject
-from .trial import Outcome
-
-FORMAT = 1
-"""Version of the JSON form."""
+from .trial import Outcome, Status
 
 
 @dataclass(frozen=True)
 class Report:
-    """All outcomes of a run, and where it ran."""
+    """All outcomes of a run, and where, when and with what it ran.
+
+    Attributes:
+        kind, subject: what was tested.
+        backend, framework: on which backend, and the import name of its array library.
+        device, device_name: the device as its library calls it, and the hardware.
+        commit: of the working tree of this library, "" if it is not run from one.
+        precision: environment that keeps float32 products in float32 (see ``provenance``).
+    """
 
     kind: str
     subject: str
@@ -32,7 +34,12 @@ class Report:
     dtype: str
     outcomes: tuple[Outcome, ...]
     interrupted: bool = False
+    framework: str = ""
+    device_name: str = ""
+    date: str = ""
+    commit: str = ""
     versions: dict[str, str] = field(default_factory=dict)
+    precision: dict[str, str] = field(default_factory=dict)
     platform: str = ""
 
     @classmethod
@@ -47,7 +54,12 @@ class Report:
             setting.dtype,
             tuple(outcomes),
             interrupted,
-            _versions(setting.backend),
+            provenance.framework(setting.backend),
+            provenance.device_name(setting.device),
+            provenance.date(),
+            provenance.commit(),
+            provenance.versions(setting.backend),
+            provenance.precision(),
             platform.platform(),
         )
 
@@ -67,6 +79,16 @@ class Report:
     def conforms(self) -> bool:
         """Whether the subject conforms: some checks were run, all of them are in order, and none were left out."""
         return not self.issues and not self.interrupted
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many outcomes there are of each status."""
+        return {status: sum(outcome.status == status for outcome in self.outcomes) for status in get_args(Status)}
+
+    @property
+    def device_kind(self) -> str:
+        """The kind of the device: "cpu", "cuda", …"""
+        return provenance.device_kind(self.device)
 
     @property
     def seconds(self) -> float:
@@ -96,10 +118,20 @@ class Report:
     # Written forms ------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
-        """The JSON form."""
+        """The JSON form; ``report_format`` says what it must hold."""
         record = asdict(self)
-        record["outcomes"] = [asdict(outcome) for outcome in self.outcomes]
-        return {"format": FORMAT, "conforms": self.conforms, "summary": self.summary, **record}
+        record["counts"] = self.counts
+        record["failing"] = [outcome.name for outcome in self.failures]
+        outcomes = [asdict(outcome) | {"seconds": round(outcome.seconds, 4)} for outcome in self.outcomes]
+        head = {"format": FORMAT, "conforms": self.conforms, "summary": self.summary}
+        return {**head, **{key: value for key, value in record.items() if key != "outcomes"}, "outcomes": outcomes}
+
+    def to_json(self) -> str:
+        """The JSON form as text, one outcome to a line."""
+        record = self.to_dict()
+        lines = ",\n".join(f"    {json.dumps(outcome, ensure_ascii=False)}" for outcome in record.pop("outcomes"))
+        head = json.dumps(record, indent=2, ensure_ascii=False).removesuffix("\n}")
+        return f'{head},\n  "outcomes": [\n{lines}\n  ]\n}}\n'
 
     def to_markdown(self) -> str:
         """A table of checks and what failed, in full."""
@@ -112,7 +144,8 @@ class Report:
             place = f" on `{outcome.scenario}`" if outcome.scenario else ""
             lines += ["", f"## {outcome.status}: {outcome.check}{place}", "", "```", outcome.message, "```"]
         made = ", ".join(f"{name} {version}" for name, version in self.versions.items())
-        return "\n".join([*lines, "", f"{made}; {self.platform}", ""])
+        where = f"{self.device_name}; {made}; {self.platform}; commit {self.commit or 'unknown'}; {self.date}"
+        return "\n".join([*lines, "", where, ""])
 
     def write(self, path: Path) -> None:
         """Write JSON or Markdown, by the suffix of the path.
@@ -121,22 +154,10 @@ class Report:
             ValueError: another suffix.
         """
         check_suffix(path)
-        text = json.dumps(self.to_dict(), indent=2, ensure_ascii=False) if path.suffix == ".json" else self.to_markdown()
-        path.write_text(text, encoding="utf-8")
+        path.write_text(self.to_json() if path.suffix == ".json" else self.to_markdown(), encoding="utf-8")
 
 
 def check_suffix(path: Path) -> None:
     """Refuse a form that a report does not have."""
     if path.suffix not in (".json", ".md"):
         raise ValueError(f"a report is written as .json or .md, not {path.suffix or path.name!r}")
-
-
-def _versions(backend: cv.Backend) -> dict[str, str]:
-    framework = getattr(backend.xp, "__name__", "").removeprefix("array_api_compat.").partition(".")[0]
-    found = {"python": platform.python_version(), "curvature": cv.__version__, "numpy": np.__version__}
-    for name in (framework, "array-api-compat"):
-        try:
-            found.setdefault(name, metadata.version(name))
-        except (metadata.PackageNotFoundError, ValueError):
-            continue
-    return found

@@ -39,6 +39,11 @@ class Outcome:
     seconds: float = 0.0
 
     @property
+    def name(self) -> str:
+        """``check[scenario]``."""
+        return f"{self.check}[{self.scenario}]" if self.scenario else self.check
+
+    @property
     def conforms(self) -> bool:
         """Whether it is in order."""
         return self.status in ("passed", "declared")
@@ -84,8 +89,10 @@ class Trial:
         return replace(outcome, status="stale", message=f"it passes, but there is a {declared}; take the declaration away")
 
     def _message(self) -> str:
-        needed = self.check.capability
-        claim = self.setting.backend.capabilities.get(needed) if needed else None
+        claims = self.setting.backend.capabilities
+        needed = " and ".join(map(repr, self.check.needs))
+        # Only what is said not to be there is excused; that nothing at all is said is a check of its own.
+        absent = next((name for name in self.check.needs if name in claims and not claims[name].supported), None)
         try:
             with warnings.catch_warnings():
                 # Lost structure and general paths are no defects; a mistake in the mathematics shows in the numbers.
@@ -96,22 +103,24 @@ class Trial:
         except Exception as raised:
             error = raised
         else:
-            if claim is None or claim.supported:
+            if absent is None:
                 return ""
+            claim = claims[absent]
             return (
-                f"the backend claims not to have {needed!r} ({claim.support.value}: {claim.reason}), yet it works: a stale "
+                f"the backend claims not to have {absent!r} ({claim.support.value}: {claim.reason}), yet it works: a stale "
                 f"claim; claim it as native or derived"
             )
-        if claim is not None and not claim.supported:
-            if isinstance(error, (cv.UnsupportedError, cv.PrecisionError)):
+        if absent is not None:
+            refusals = (cv.UnsupportedError, cv.PrecisionError) if absent == "float64" else cv.UnsupportedError
+            if isinstance(error, refusals):
                 return ""
             return (
-                f"the backend claims not to have {needed!r}, so UnsupportedError was expected; it raised "
+                f"the backend claims not to have {absent!r}, so UnsupportedError was expected; it raised "
                 f"{type(error).__name__}: {error}"
             )
         if isinstance(error, CheckFailure):
             return str(error)
-        claimed = f" (the backend claims to have {needed!r})" if needed and isinstance(error, cv.UnsupportedError) else ""
+        claimed = f" (the backend claims to have {needed})" if needed and isinstance(error, cv.UnsupportedError) else ""
         return f"{type(error).__name__} was raised{claimed}: {error}{_place(error)}"
 
 

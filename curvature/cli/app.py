@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from .agree import agree
 from .conform import conform
 from .list import list_plugins
 from .train import train
@@ -20,6 +21,7 @@ app = typer.Typer(
 app.command("list")(list_plugins)
 app.command("train")(train)
 app.command("conform")(conform)
+app.command("agree")(agree)
 
 
 def _print_version(asked: bool) -> None:

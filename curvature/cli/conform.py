@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,15 +34,17 @@ def conform(
     device: Annotated[str | None, typer.Option(help="Device of the backend, such as cuda.")] = None,
     dtype: Annotated[Dtype | None, typer.Option(help="By default float64 where the backend has it.")] = None,
     report: Annotated[Path | None, typer.Option(help="Write a report here: .json or .md.")] = None,
+    commit: Annotated[str | None, typer.Option(help="Commit for the report, where there is no repository to ask.")] = None,
 ) -> None:
     """Check that a backend or an approximation means what the library means.
 
     Exit codes: 0 it conforms; 1 it does not (or no check was run); 2 bad usage, such as an unknown name; 3 not run,
     because the backend cannot be used here; 130 interrupted.
     """
-    from curvature_conformance import UnknownSubjectError, plan, subject_of
+    from curvature_conformance import UnknownSubjectError, plan, provenance, subject_of
 
     console, errors = Console(), Console(stderr=True)
+    provenance.ask_for_full_precision()
     try:
         _check_writable(report)
         subject = subject_of(name, backend=backend, device=device, dtype=None if dtype is None else dtype.value)
@@ -62,8 +65,11 @@ def conform(
     console.print(Text(f"\n{found.summary}", style="bold green" if found.conforms else "bold red"), soft_wrap=True)
     if not found.outcomes:
         console.print(Text("no check was run: nothing has been shown"))
+    if found.device_kind != "cpu":
+        settings = ", ".join(f"{name}={value}" for name, value in found.precision.items())
+        console.print(Text(f"on {found.device_name}; matrix products in full precision: {settings}"), soft_wrap=True)
     if report is not None:
-        found.write(report)
+        (found if commit is None else replace(found, commit=commit)).write(report)
         console.print(Text(f"report: {report}"), soft_wrap=True)
     if found.interrupted:
         raise typer.Exit(INTERRUPTED)

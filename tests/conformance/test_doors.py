@@ -14,7 +14,8 @@ from typer.testing import CliRunner
 
 import curvature as cv
 from curvature.cli.app import app
-from curvature_conformance import issues, plan, run, subject_of
+from curvature_conformance import issues, plan, provenance, run, subject_of
+from curvature_conformance.report_format import defects, file_stem
 
 
 def command(*arguments: str) -> Any:
@@ -23,7 +24,7 @@ def command(*arguments: str) -> Any:
 
 def test_the_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
-    result = command("diagonal", "--report", str(path))
+    result = command("diagonal", "--report", str(path), "--commit", "0123456789" * 4)
     assert result.exit_code == 0, result.output
     assert "theorems/the-nearest-diagonal-matrix" in result.output
     assert "conforms" in result.output
@@ -32,6 +33,9 @@ def test_the_command_prints_a_table_and_writes_json(tmp_path: Path) -> None:
     assert record["conforms"]
     assert (record["backend"], record["dtype"]) == ("numpy", "float64")
     assert {"python", "curvature", "numpy"} <= set(record["versions"])
+    assert defects(record) == []
+    assert file_stem(record) == "diagonal-numpy-cpu"
+    assert (record["commit"], record["precision"]) == ("0123456789" * 4, provenance.FULL_PRECISION)
     assert {outcome["status"] for outcome in record["outcomes"]} == {"passed"}
 
 

@@ -108,7 +108,7 @@ def jvp_and_pull_agree(setting: Setting) -> None:
     _expect_tree(setting, pull(setting.asarray(_COTANGENT)), _PULLED, "pull(u) of jvp_and_pull", "a factor in one of the two")
 
 
-@check("backend", "derivatives", capability="linearize")
+@check("backend", "derivatives", capability=("linearize", "jvp", "vjp"))
 def push_and_pull_are_adjoint(setting: Setting) -> None:
     """⟨u, Jv⟩ = ⟨Jᵀu, v⟩ for the push and the pull of linearize, jvp and vjp."""
     be, params, tangent = setting.backend, setting.tree(_PARAMS), setting.tree(_TANGENT)
@@ -157,7 +157,7 @@ def hessian_vector_product(setting: Setting) -> None:
     )
 
 
-@check("backend", "derivatives", capability="hvp")
+@check("backend", "derivatives", capability=("hvp", "jvp"))
 def third_derivative(setting: Setting) -> None:
     """jvp through hvp gives D³φ(u, v) = Cᵀ (exp(Cθ) ∘ Cu ∘ Cv): derivatives nest."""
     be, phi, u = setting.backend, phi_on(setting), at(setting, _U)
@@ -168,7 +168,7 @@ def third_derivative(setting: Setting) -> None:
     )
 
 
-@check("backend", "derivatives", capability="vjp")
+@check("backend", "derivatives", capability=("vjp", "jvp", "linearize"))
 def derivatives_change_nothing(setting: Setting) -> None:
     """Parameters, tangents and cotangents are what they were after every kind of derivative."""
     be, params, tangent = setting.backend, setting.tree(_PARAMS), setting.tree(_TANGENT)

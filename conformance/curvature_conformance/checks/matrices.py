@@ -106,7 +106,7 @@ def require_positive(case: Case, dense: np.ndarray, name: str) -> None:
     )
 
 
-@check("matrix", "matrices", capability="linearize")
+@check("matrix", "matrices", capability=("linearize", "jvp"))
 def products_do_not_depend_on_the_route(case: Case) -> None:
     """linearised(), quadratic_forms() and the damped solve of a matrix agree with its dense form."""
     matrix, reference = case.matrix("fisher"), case.references.fisher

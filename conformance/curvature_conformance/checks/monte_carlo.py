@@ -68,7 +68,7 @@ def one_seed_is_one_matrix(case: Case) -> None:
     )
 
 
-@check("matrix", "monte-carlo", capability="parameter_uses")
+@check("matrix", "monte-carlo", capability=("parameter_uses", "linearize"))
 def products_are_those_of_the_factor(case: Case) -> None:
     """The products of the operator are those of its output factor: Σ_n J_nᵀ S_n S_nᵀ J_n."""
     factors = _factors(case, 3, 0)

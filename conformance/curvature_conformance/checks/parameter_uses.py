@@ -15,6 +15,7 @@ from ..setting import Setting
 _X = np.array([[0.2, -0.4, 0.7], [1.0, 0.3, -0.6], [-0.8, 0.5, 0.1], [0.4, 0.9, 0.2]])
 _PARAMS = {
     "bias": np.array([0.1, -0.2]),
+    "log": np.array([0.2, -0.1, 0.3]),
     "out": np.array([[0.6, -0.3], [0.9, 0.2], [-0.4, 0.8]]),
     "scale": np.array([1.1, 0.8, -0.5]),
     "unused": np.array([1.0]),
@@ -24,22 +25,27 @@ _SEEDS = np.random.default_rng(5).standard_normal((3, 4, 3))
 
 
 def _network(params: Any, x: Any) -> Any:
-    """A layer stored (d_out, d_in), tanh, a layer stored (d_out, d_in) as well and used without bias, and a scale."""
+    """A layer stored (d_out, d_in), tanh, a layer stored so as well and used without bias, a scale, and a scale by exp(log).
+
+    The exponential is no way that could be recognised: it is not affine in the parameter.
+    """
     xp = cv.namespace(x)
     hidden = xp.tanh(x @ xp.matrix_transpose(params["weight"]) + params["bias"])
-    return (hidden @ xp.matrix_transpose(params["out"])) * params["scale"]
+    return (hidden @ xp.matrix_transpose(params["out"])) * params["scale"] * xp.exp(params["log"])
 
 
 def _reference(seed: np.ndarray) -> dict[str, np.ndarray]:
     """Backpropagation by hand."""
     hidden = np.tanh(_X @ _PARAMS["weight"].T + _PARAMS["bias"])
-    outputs = hidden @ _PARAMS["out"].T
-    behind = seed * _PARAMS["scale"]
+    products = hidden @ _PARAMS["out"].T
+    growth = np.exp(_PARAMS["log"])
+    behind = seed * growth * _PARAMS["scale"]
     before = (behind @ _PARAMS["out"]) * (1 - hidden**2)
     return {
         "bias": before.sum(axis=0),
+        "log": (seed * products * _PARAMS["scale"] * growth).sum(axis=0),
         "out": behind.T @ hidden,
-        "scale": (seed * outputs).sum(axis=0),
+        "scale": (seed * growth * products).sum(axis=0),
         "unused": np.zeros(1),
         "weight": before.T @ _X,
     }
@@ -54,14 +60,14 @@ def outputs_and_unused_parameters(setting: Setting) -> None:
     """parameter_uses gives the outputs and names the parameters that do not enter."""
     uses = _uses(setting)
     hidden = np.tanh(_X @ _PARAMS["weight"].T + _PARAMS["bias"])
-    expected = (hidden @ _PARAMS["out"].T) * _PARAMS["scale"]
+    expected = (hidden @ _PARAMS["out"].T) * _PARAMS["scale"] * np.exp(_PARAMS["log"])
     expect_close(setting, uses.outputs, expected, "outputs of parameter_uses", formula="f(params, x)")
     expect(tuple(uses.unused) == ("unused",), "unused", repr(uses.unused), formula="('unused',)")
     expect(
-        "scale" in uses.unrecognised,
+        "log" in uses.unrecognised,
         "unrecognised",
         repr(dict(uses.unrecognised)),
-        formula="the scale, which is in no affine map",
+        formula="the parameter that enters through an exponential, with the reason",
     )
     known = {use.parameter for use in uses.uses} | {use.bias for use in uses.uses if use.bias}
     absent = set(_PARAMS) - known - set(uses.unrecognised) - set(uses.unused)
@@ -117,20 +123,7 @@ def inputs_and_cotangents_make_up_the_gradient(setting: Setting) -> None:
                     f"cotangents of {use.parameter!r} by pull_both",
                     formula="those by cotangents",
                 )
-            if use.kind == "linear":
-                a = setting.require_own(use.inputs, f"inputs of {use.parameter!r}").reshape(len(rows), -1).astype(float)
-                product = rows.T @ a if use.transposed else a.T @ rows
-                expect(
-                    product.shape == tuple(use.matrix_shape),
-                    f"Σ g aᵀ of {use.parameter!r}",
-                    f"shape {product.shape}",
-                    formula=f"the matrix shape {tuple(use.matrix_shape)}",
-                    causes="transposed the wrong way round",
-                )
-                _add(found, use.parameter, product)
-            vector = use.bias if use.kind == "linear" else use.parameter
-            if vector:
-                _add(found, vector, rows.sum(axis=0))
+            _add_use(setting, found, use, rows)
         expected = _reference(seed)
         for name, values in found.items():
             if name not in uses.unrecognised:
@@ -144,6 +137,28 @@ def inputs_and_cotangents_make_up_the_gradient(setting: Setting) -> None:
                     tolerance=10,
                     facts={"N": 4},
                 )
+
+
+def _add_use(setting: Setting, found: dict[str, np.ndarray], use: cv.Use, rows: np.ndarray) -> None:
+    """What one use makes of the gradients; ``rows`` are its cotangents (N · T, d_out)."""
+    if use.kind == "shift":
+        _add(found, use.parameter, rows.sum(axis=0))
+        return
+    a = setting.require_own(use.inputs, f"inputs of {use.parameter!r}").reshape(len(rows), -1).astype(float)
+    if use.kind == "scale":
+        product = (rows * a).sum(axis=0)
+    else:
+        product = rows.T @ a if use.transposed else a.T @ rows
+        expect(
+            product.shape == tuple(use.matrix_shape),
+            f"Σ g aᵀ of {use.parameter!r}",
+            f"shape {product.shape}",
+            formula=f"the matrix shape {tuple(use.matrix_shape)}",
+            causes="transposed the wrong way round",
+        )
+    _add(found, use.parameter, product)
+    if use.bias:
+        _add(found, use.bias, rows.sum(axis=0))
 
 
 def _add(found: dict[str, np.ndarray], name: str, values: np.ndarray) -> None:

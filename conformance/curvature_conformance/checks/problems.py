@@ -37,7 +37,7 @@ def one_evaluation_gives_both(case: Case) -> None:
     case.close(flat, case.references.gradient, "gradient() of problem.at(keep=True)", formula="∇L(θ)")
 
 
-@check("matrix", "problem", capability="linearize")
+@check("matrix", "problem", capability=("linearize", "vjp"))
 def jacobian(case: Case) -> None:
     """Jacobian is ∂f_n/∂θ, example by example, and Jᵀ its adjoint: ⟨u, Jv⟩ = ⟨Jᵀu, v⟩."""
     j = cv.Jacobian(case.problem)
@@ -77,7 +77,7 @@ def layers_give_the_gradients_of_each_example(case: Case) -> None:
         start = stop
 
 
-@check("matrix", "problem")
+@check("matrix", "problem", capability=("vjp", "linearize"))
 def problems_change_nothing(case: Case) -> None:
     """Parameters, inputs, targets and weights are what they were after losses, gradients and products."""
     problem = case.problem

@@ -9,7 +9,7 @@ import numpy as np
 from curvature.registry import API, hooks
 
 from ..scenario import Scenario
-from . import deep_linear, linear_models, networks, other_parameters
+from . import convolutional, deep_linear, linear_models, networks, other_parameters, shared_weights, transformers
 from .transformations import batched, summed, weighted
 
 _WEIGHTS = np.array([0.5, 2.0, 0.0, 1.0, 1.5, 0.25, 3.0, 0.75])
@@ -34,6 +34,12 @@ def own_scenarios() -> tuple[Scenario, ...]:
         other_parameters.elementwise_scale(),
         other_parameters.without_inputs("poisson"),
         other_parameters.without_inputs("bernoulli"),
+        convolutional.plain(),
+        convolutional.grouped(),
+        transformers.block(),
+        transformers.tied(),
+        shared_weights.applied_twice(),
+        shared_weights.scale_and_shift(),
         masked,
         summed(tanh),
         summed(batched(masked, 2, 4)),
