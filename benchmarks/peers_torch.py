@@ -7,28 +7,34 @@ from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from typing import Any
 
-import network
 import torch
+from networks import Network
 
 
-def module() -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
+def module(network: Network) -> tuple[torch.nn.Module, torch.Tensor, torch.Tensor]:
     """The network as a torch.nn.Sequential, with its data."""
     layers: list[torch.nn.Module] = []
-    for index, values in enumerate(network.parameters()):
-        out, inp = values["weight"].shape
-        linear = torch.nn.Linear(inp, out)
-        linear.weight.data = torch.tensor(values["weight"])
-        linear.bias.data = torch.tensor(values["bias"])
-        layers.append(linear)
-        if index < len(network.SIZES) - 2:
+    parameters = network.parameters()
+    for values, stride in zip(parameters, network.strides, strict=True):
+        shape = values["weight"].shape
+        if stride:
+            layer: torch.nn.Module = torch.nn.Conv2d(shape[1], shape[0], shape[2:], stride=stride, padding=1)
+        else:
+            layer = torch.nn.Linear(shape[1], shape[0])
+            if layers and len(network.inputs) > 1:
+                layers.append(torch.nn.Flatten())
+        layer.weight.data = torch.tensor(values["weight"])
+        layer.bias.data = torch.tensor(values["bias"])
+        layers.append(layer)
+        if values is not parameters[-1]:
             layers.append(torch.nn.ReLU())
     x, y = network.data()
     return torch.nn.Sequential(*layers), torch.tensor(x), torch.tensor(y)
 
 
-def gradient() -> Callable[[], object]:
+def gradient(network: Network) -> Callable[[], object]:
     """The unit of the table: loss and gradient by plain PyTorch."""
-    net, x, y = module()
+    net, x, y = module(network)
     params = list(net.parameters())
 
     def run() -> object:
@@ -50,21 +56,21 @@ def installed() -> dict[str, str]:
     return found
 
 
-def operations() -> dict[str, dict[str, Callable[[], object]]]:
+def operations(network: Network) -> dict[str, dict[str, Callable[[], object]]]:
     """{peer: {operation: function}}."""
     available = installed()
     result: dict[str, dict[str, Callable[[], object]]] = {}
     if "curvlinops" in available:
-        result["curvlinops"] = _curvlinops()
+        result["curvlinops"] = _curvlinops(network)
     if "backpack" in available:
-        result["BackPACK"] = _backpack()
+        result["BackPACK"] = _backpack(network)
     return result
 
 
-def _curvlinops() -> dict[str, Callable[[], object]]:
+def _curvlinops(network: Network) -> dict[str, Callable[[], object]]:
     import curvlinops as cl
 
-    net, x, y = module()
+    net, x, y = module(network)
     params = list(net.parameters())
     loss, batches = torch.nn.CrossEntropyLoss(), [(x, y)]
     v = [torch.randn_like(p) for p in params]
@@ -93,11 +99,11 @@ def _curvlinops() -> dict[str, Callable[[], object]]:
     }
 
 
-def _backpack() -> dict[str, Callable[[], object]]:
+def _backpack(network: Network) -> dict[str, Callable[[], object]]:
     from backpack import backpack, extend
     from backpack.extensions import KFAC, KFLR, DiagGGNExact, SumGradSquared
 
-    net, x, y = module()
+    net, x, y = module(network)
     net, loss = extend(net), extend(torch.nn.CrossEntropyLoss())
 
     def with_extension(make: Callable[[], Any]) -> Callable[[], object]:

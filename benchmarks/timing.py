@@ -13,20 +13,18 @@ def interleaved(
     *,
     rounds: int,
     warmup: int = 2,
-    synchronize: Callable[[], None] = lambda: None,
+    finish: Callable[[object], None] = lambda result: None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> dict[str, list[float]]:
-    """Seconds of every operation in every round."""
+    """Seconds of every operation in every round; ``finish`` waits until its result is there."""
     order = list(operations)
     shuffle = random.Random(0)
     seconds: dict[str, list[float]] = {name: [] for name in order}
     for number in range(-warmup, rounds):
         shuffle.shuffle(order)
         for name in order:
-            synchronize()
             start = time.perf_counter()
-            operations[name]()
-            synchronize()
+            finish(operations[name]())
             if number >= 0:
                 seconds[name].append(time.perf_counter() - start)
         progress(number + warmup + 1)

@@ -36,11 +36,22 @@ def curvature_register_approximations(api: tuple[int, int]) -> Iterable[Approxim
 
 
 @hookspec(firstresult=True)
-def curvature_adapt_model(model: Any) -> Any:
+def curvature_adapt_model(model: Any, output: Any) -> Any:
     """A ``curvature.Model`` for a model of some framework, or None if this plugin does not know it.
+
+    ``output`` says which part of what the model returns is meant: see ``curvature.as_model``.
 
     Called with whatever the user gave, so an implementation must recognise its own without importing its framework
     (``"torch" in sys.modules`` is the usual first question).
+    """
+
+
+@hookspec(firstresult=True)
+def curvature_register_tree_node(node: Any) -> bool | None:
+    """Make trees go into containers of a framework, or answer None if ``node`` is none that this plugin knows.
+
+    Called with a leaf of a parameter tree that is no array. An implementation registers the container's class with optree
+    in the namespace ``curvature.trees.NAMESPACE`` and answers True. It must import no framework.
     """
 
 

@@ -7,7 +7,7 @@ vector means the same on every backend. A leaf is named by its path: ``layers.0.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,9 @@ from .errors import ShapeError
 
 Array = Any
 Tree = Any
+
+NAMESPACE = "curvature"
+"""optree namespace in which a plugin registers its framework's own containers (see ``curvature_register_tree_node``)."""
 
 
 def path_name(path: Sequence[Any]) -> str:
@@ -32,14 +35,25 @@ def count(array: Array) -> int:
     return math.prod(int(n) for n in array.shape)
 
 
+def flatten(tree: Tree) -> tuple[list[Array], Any]:
+    """(leaves in flat order, the optree structure)."""
+    arrays, treespec = optree.tree_flatten(tree, namespace=NAMESPACE)
+    return list(arrays), treespec
+
+
+def unflatten(treespec: Any, arrays: Iterable[Array]) -> Tree:
+    """The tree of that structure with the given leaves."""
+    return optree.tree_unflatten(treespec, arrays)
+
+
 def leaves(tree: Tree) -> list[Array]:
     """The arrays of a tree, in flat order."""
-    return list(optree.tree_leaves(tree))
+    return list(optree.tree_leaves(tree, namespace=NAMESPACE))
 
 
 def tree_map(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
     """Apply ``function`` leaf by leaf to trees of one structure."""
-    return optree.tree_map(function, tree, *others)
+    return optree.tree_map(function, tree, *others, namespace=NAMESPACE)
 
 
 @dataclass(frozen=True)
@@ -69,12 +83,17 @@ class ParameterSpace:
     @classmethod
     def of(cls, tree: Tree) -> ParameterSpace:
         """The space to which the tree of arrays ``tree`` belongs."""
-        arrays, treespec = optree.tree_flatten(tree)
+        arrays, treespec = flatten(tree)
         names = tuple(path_name(path) for path in treespec.paths())
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ShapeError(f"two parameters have the path {twice[0]!r}: a key with a dot in it collides with a nested one")
         return cls(treespec, names, tuple(tuple(int(n) for n in a.shape) for a in arrays))
+
+    @staticmethod
+    def names_of(tree: Tree) -> tuple[str, ...]:
+        """Dotted path of every leaf of a tree, in flat order."""
+        return tuple(path_name(path) for path in flatten(tree)[1].paths())
 
     @property
     def size(self) -> int:
@@ -94,7 +113,7 @@ class ParameterSpace:
         Raises:
             ShapeError: naming the first parameter that does not fit.
         """
-        arrays, treespec = optree.tree_flatten(tree)
+        arrays, treespec = flatten(tree)
         if treespec != self.treespec:
             raise ShapeError(
                 f"{what} has the structure {treespec}, the parameters ({', '.join(self.names)}) have {self.treespec}"

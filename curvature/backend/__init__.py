@@ -3,18 +3,23 @@
 from .array import ArrayBackend
 from .base import Backend
 from .capabilities import CAPABILITIES, Claim, Support
+from .closures import Closure, Keyed
 from .namespaces import namespace
 from .rng import Rng
 from .uses import ParameterUses, Use
+from .values import has_values
 
 __all__ = [
     "CAPABILITIES",
     "ArrayBackend",
     "Backend",
     "Claim",
+    "Closure",
+    "Keyed",
     "ParameterUses",
     "Rng",
     "Support",
     "Use",
+    "has_values",
     "namespace",
 ]

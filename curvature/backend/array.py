@@ -7,12 +7,12 @@ from typing import Any
 
 import array_api_compat
 import numpy as np
-import optree
 
 from .. import autodiff
 from ..autodiff import uses as recorded
 from ..autodiff.traced import Traced
 from ..errors import DifferentiationError, MixedBackendError, PrecisionError, ShapeError
+from ..trees import leaves, tree_map
 from .base import Backend, Pull, Push
 from .capabilities import CAPABILITIES, Claim, Support
 from .namespaces import namespace
@@ -192,7 +192,7 @@ class ArrayBackend(Backend):
             axes = in_axes if isinstance(in_axes, (tuple, list)) else (in_axes,) * len(args)
             if len(axes) != len(args) or any(axis not in (0, None) for axis in axes):
                 raise ShapeError(f"in_axes must give 0 or None for each of {len(args)} arguments, got {in_axes}")
-            moving = [a for arg, axis in zip(args, axes, strict=True) if axis == 0 for a in optree.tree_leaves(arg)]
+            moving = [a for arg, axis in zip(args, axes, strict=True) if axis == 0 for a in leaves(arg)]
             lengths = {int(a.shape[0]) for a in moving}
             if len(lengths) != 1:
                 raise ShapeError(f"vmap needs one length of the leading axes, got {sorted(lengths)}")
@@ -202,7 +202,7 @@ class ArrayBackend(Backend):
             results = [
                 f(*(arg if axis is None else _slice(arg, i) for arg, axis in zip(args, axes, strict=True))) for i in range(n)
             ]
-            return optree.tree_map(lambda *parts: namespace(*parts).stack(list(parts)), *results)
+            return tree_map(lambda *parts: namespace(*parts).stack(list(parts)), *results)
 
         return mapped
 
@@ -218,4 +218,4 @@ class ArrayBackend(Backend):
 
 
 def _slice(tree: Tree, i: int) -> Tree:
-    return optree.tree_map(lambda a: a[(i, ...)], tree)
+    return tree_map(lambda a: a[(i, ...)], tree)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .capabilities import Claim
@@ -23,7 +24,8 @@ class Backend(ABC):
 
     A subclass gives the namespace and the members marked abstract; ``ArrayBackend`` gives all of them for any
     namespace. Functions that are differentiated take one tree of arrays and return a tree of arrays (usually one
-    array). A backend is immutable, compares by (name, device, dtype) and is cheap to create.
+    array); one may be a ``Closure``, of which a backend with a compiler makes use. A backend is immutable, compares by
+    (name, device, dtype) and is cheap to create.
 
     Attributes:
         name: the name under which it is registered.
@@ -39,12 +41,20 @@ class Backend(ABC):
     capabilities: Mapping[str, Claim]
     columns_at_once: int = 1
     """How many output cotangents to pull back in one pass where a caller may choose: few on a CPU, many on a GPU."""
+    kernels: Mapping[str, Callable[..., Array]] = MappingProxyType({})
+    """Native versions of the functions of ``curvature.nn``, by name; what is not here runs in the Array API."""
 
     # Arrays -----------------------------------------------------------------------------------------
 
     @abstractmethod
     def owns(self, x: object) -> bool:
         """Whether ``x`` is an array of this library."""
+
+    def is_abstract(self, x: Array) -> bool:
+        """Whether ``x`` has no values now, because the caller's program is being compiled: what depends on values cannot
+        be checked then.
+        """
+        return False
 
     @abstractmethod
     def asarray(self, x: Any, dtype: Any = None, device: Any = None) -> Array:
@@ -89,6 +99,16 @@ class Backend(ABC):
     def memory(self) -> int | None:
         """Bytes that arrays hold on the device now, or None where the library does not say."""
 
+    def is_out_of_memory(self, error: Exception) -> bool:
+        """Whether the library raised ``error`` because the device has no memory left."""
+        return isinstance(error, MemoryError)
+
+    # Functions --------------------------------------------------------------------------------------
+
+    def evaluate(self, f: Callable[[Tree], Tree], params: Tree) -> Tree:
+        """f(params), compiled where the library compiles ``Closure``s."""
+        return f(params)
+
     # Derivatives ------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -127,7 +147,7 @@ class Backend(ABC):
 
     @abstractmethod
     def parameter_uses(self, f: Callable[[Tree, Any], Array], params: Tree, x: Any) -> ParameterUses:
-        """Evaluate f(params, x) and report how each parameter entered."""
+        """Evaluate f(params, x) and report how each parameter entered. ``f`` may be a ``Keyed``."""
 
     # Identity ---------------------------------------------------------------------------------------
 

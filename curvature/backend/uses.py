@@ -13,23 +13,42 @@ Tree = Any
 
 @dataclass(frozen=True)
 class Use:
-    """One use of a parameter as (part of) an affine map ``s = a W + b``.
+    """One use of a parameter as (part of) a map that is affine in it. With N examples and any number of positions:
+
+    ============= ====================== ================================ ==========================
+    kind          s                      inputs                           d_out
+    ============= ====================== ================================ ==========================
+    ``linear``    a W + b                a (N, *positions, d_in)          columns of W
+    ``scale``     x ∘ w + b              x (N, *positions, size)          size
+    ``embedding`` rows of W              their numbers (N, *positions)    columns of W
+    ``shift``     base + b               None                             size
+    ============= ====================== ================================ ==========================
+
+    The parameter is W, w or b (``shift``), each seen in row-major order: w and b as vectors of ``size`` entries, whatever
+    their shape (a table of positions that is added to all examples is a shift of T · d entries at one position).
+    A convolution is ``linear``, its inputs being the patches that its kernel meets.
 
     Attributes:
-        kind: ``"linear"`` (a weight, perhaps with a bias) or ``"shift"`` (a vector that is added).
-        parameter: path of the weight (``linear``) or of the vector (``shift``).
-        bias: path of the vector that is added to the same output, if any (``linear`` only).
-        inputs: a, shape (N, *positions, d_in); None for ``shift``.
-        matrix_shape: shape of the weight, seen as a matrix in row-major order; (1, d_out) for ``shift``.
-        transposed: False if that matrix is (d_in, d_out), s = a W; True if (d_out, d_in), s = a Wᵀ.
+        kind: how it enters.
+        parameter: its path.
+        bias: path of the vector that is added to the same output, if any (``linear`` and ``scale`` only).
+        inputs: see above.
+        matrix_shape: W as a matrix in row-major order; (1, size) for ``scale`` and ``shift``.
+        transposed: of ``linear``: False if that matrix is (d_in, d_out), s = a W; True if (d_out, d_in), s = a Wᵀ.
+        groups: of ``linear``: the outputs of group g, d_out / groups of them, see only the inputs of group g. Inputs and
+            outputs of a group lie together: a is (N, *positions, groups · d_in), W has d_in rows (columns if transposed).
+        entries: None, or integers (rows · columns of ``matrix_shape``,): what enters is not the parameter itself but an
+            array of that size made of its entries with these positions in row-major order (a slice of it, say).
     """
 
-    kind: Literal["linear", "shift"]
+    kind: Literal["linear", "scale", "embedding", "shift"]
     parameter: str
     bias: str | None
     inputs: Array | None
     matrix_shape: tuple[int, int]
     transposed: bool = False
+    groups: int = 1
+    entries: Array | None = None
 
 
 class ParameterUses(ABC):

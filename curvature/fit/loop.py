@@ -153,8 +153,8 @@ class _Run:
         totals = dict.fromkeys(self.metrics, 0.0)
         if self.metrics:
             for batch in problem.batches():
-                outputs = problem.outputs(params, batch)
+                outputs = problem.backend.evaluate(problem.outputs_of(batch), params)
                 share = problem.weight(batch) / problem.total_weight
                 for name, metric in self.metrics.items():
-                    totals[name] += share * float(metric(outputs, problem.targets(outputs, batch)))
+                    totals[name] += share * float(metric(outputs, problem.targets(batch)))
         return found | totals

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import array_api_compat
 
 from ..autodiff import Traced, lift
-from ..backend import namespace
+from ..backend import has_values, namespace
 from ..errors import DataError, FallbackWarning, ModelError, NotPositiveDefiniteError, UnsupportedError
 from ..trees import count
 
@@ -146,7 +146,7 @@ def symmetric_root(matrices: Array, what: str) -> Array:
     values, vectors = xp.linalg.eigh((matrices + xp.matrix_transpose(matrices)) / 2)
     lowest, largest = xp.min(values, axis=-1), xp.max(xp.abs(values), axis=-1)
     indefinite = lowest < -1e3 * float(xp.finfo(values.dtype).eps) * largest
-    if bool(xp.any(indefinite)):
+    if holds(indefinite):
         example = int(xp.argmax(xp.astype(indefinite, xp.int64)))
         raise NotPositiveDefiniteError(
             f"{what} is not positive semidefinite for example {example} (eigenvalue {float(lowest[example]):.3g}), so it has "
@@ -175,6 +175,11 @@ def as_outputs(outputs: Array, y: Array, name: str) -> Array:
     if y.dtype != outputs.dtype:
         y = xp.astype(y, outputs.dtype)
     return y
+
+
+def holds(flags: Array) -> bool:
+    """Whether any of the flags is True; False while the caller's program is being compiled, when there are no values."""
+    return has_values(flags) and bool(namespace(flags).any(flags))
 
 
 def first_offender(bad: Array) -> int:

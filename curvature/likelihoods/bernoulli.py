@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..backend import namespace
 from ..errors import DataError
-from .base import Likelihood, as_outputs, first_offender
+from .base import Likelihood, as_outputs, first_offender, holds
 from .diagonal import diagonal_factor
 
 if TYPE_CHECKING:
@@ -25,9 +25,8 @@ class Bernoulli(Likelihood):
 
     def check(self, outputs: Array, y: Array) -> Array:
         y = as_outputs(outputs, y, "Bernoulli")
-        xp = namespace(y)
         bad = ~((y >= 0) & (y <= 1))
-        if bool(xp.any(bad)):
+        if holds(bad):
             example = first_offender(bad)
             raise DataError(f"Bernoulli: a label of example {example} lies outside [0, 1]: {y[example, ...]}")
         return y

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..backend import namespace
 from ..errors import DataError, ModelError
-from .base import Likelihood, device_of, first_offender
+from .base import Likelihood, device_of, first_offender, holds
 
 if TYPE_CHECKING:
     from ..backend import Rng
@@ -36,7 +36,7 @@ class Categorical(Likelihood):
         if not xp.isdtype(y.dtype, "integral"):
             raise DataError(f"Categorical: labels are class indices, integers from 0 to {c - 1}; got {y.dtype}")
         bad = (y < 0) | (y >= c)
-        if bool(xp.any(bad)):
+        if holds(bad):
             example = first_offender(bad)
             raise DataError(f"Categorical: the label of example {example} is {int(y[example])}, outside 0 … {c - 1}")
         return y

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..backend import namespace
 from ..errors import DataError
-from .base import Likelihood, as_outputs, first_offender
+from .base import Likelihood, as_outputs, first_offender, holds
 from .diagonal import diagonal_factor
 from .special import log_factorial
 
@@ -25,7 +25,7 @@ class Poisson(Likelihood):
         y = as_outputs(outputs, y, "Poisson")
         xp = namespace(y)
         bad = ~((y >= 0) & (xp.floor(y) == y))
-        if bool(xp.any(bad)):
+        if holds(bad):
             example = first_offender(bad)
             raise DataError(f"Poisson: example {example} has no counts (whole numbers from 0): {y[example, ...]}")
         return y

@@ -8,6 +8,7 @@ from typing import Any
 from ..errors import DataError
 from ..operators import MatrixFree, Operator
 from ..problem import Batch, Problem
+from ..problem.memory import guarded
 
 Array = Any
 Tree = Any
@@ -46,7 +47,8 @@ class CurvatureMatrix(MatrixFree):
         totals: list[Array] | None = None
         for batch in problem.batches():
             share = problem._share(batch)
-            products = [space.ravel(xp, product) for product in self._batch_products(batch, tangents)]
+            with guarded(problem, batch):
+                products = [space.ravel(xp, product) for product in self._batch_products(batch, tangents)]
             if share != 1.0:
                 products = [product * share for product in products]
             totals = products if totals is None else [a + b for a, b in zip(totals, products, strict=True)]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 
 from ..operators import MatrixFree, Operator
 from ..problem import Batch, Evaluation
+from ..problem.memory import guarded
 from ..trees import tree_map
 from .base import CurvatureMatrix
 
@@ -48,7 +48,8 @@ class GaussNewtonMatrix(CurvatureMatrix):
         """Average over the data of a statistic (a tree of arrays) that is itself an average over a batch."""
         total: Tree = None
         for evaluation, share in self.problem.evaluations():
-            values = statistic(evaluation)
+            with guarded(self.problem, evaluation.batch):
+                values = statistic(evaluation)
             if share != 1.0:
                 values = tree_map(lambda a, share=share: a * share, values)
             total = values if total is None else tree_map(lambda a, b: a + b, total, values)
@@ -74,13 +75,13 @@ class GaussNewtonMatrix(CurvatureMatrix):
     def _batch_products(self, batch: Batch, tangents: list[Tree]) -> list[Tree]:
         problem, backend = self.problem, self.backend
 
-        outputs_of = partial(problem.outputs, batch=batch)
+        outputs_of = problem.outputs_of(batch)
         if len(tangents) == 1:
             outputs, pushed, pull = backend.jvp_and_pull(outputs_of, problem.params, tangents[0])
-            y = problem.targets(outputs, batch)
+            y = problem.targets(batch)
             return [pull(self._weighted(batch, self.output_map(outputs, y, batch)(pushed)))]
         outputs, push, pull = backend.linearize(outputs_of, problem.params)
-        y = problem.targets(outputs, batch)
+        y = problem.targets(batch)
         middle = self.output_map(outputs, y, batch)
         return [pull(self._weighted(batch, middle(push(t)))) for t in tangents]
 
@@ -91,9 +92,9 @@ class GaussNewtonMatrix(CurvatureMatrix):
         for batch in problem.batches():
             pushed = []
             for vector in vectors:
-                outputs, tangent = self.backend.jvp(partial(problem.outputs, batch=batch), problem.params, vector)
+                outputs, tangent = self.backend.jvp(problem.outputs_of(batch), problem.params, vector)
                 pushed.append(tangent)
-            y = problem.targets(outputs, batch)
+            y = problem.targets(batch)
             middle = self.output_map(outputs, y, batch)
             images = [self._weighted(batch, middle(t)) for t in pushed]
             rows = [xp.stack([xp.sum(left * right) for right in images]) for left in pushed]
@@ -105,8 +106,8 @@ class GaussNewtonMatrix(CurvatureMatrix):
         problem = self.problem
         maps = []
         for batch in problem.batches():
-            outputs, push, pull = self.backend.linearize(partial(problem.outputs, batch=batch), problem.params)
-            middle = self.output_map(outputs, problem.targets(outputs, batch), batch)
+            outputs, push, pull = self.backend.linearize(problem.outputs_of(batch), problem.params)
+            middle = self.output_map(outputs, problem.targets(batch), batch)
             maps.append((batch, problem._share(batch), middle, push, pull))
         xp, space = self.xp, problem.space
 

@@ -17,12 +17,8 @@ class Hessian(CurvatureMatrix):
     """
 
     def _batch_products(self, batch: Batch, tangents: list[Tree]) -> list[Tree]:
-        problem = self.problem
-
-        def loss(params: Tree) -> Any:
-            return problem.mean_loss(params, batch)
-
-        return [self.backend.hvp(loss, problem.params, tangent) for tangent in tangents]
+        loss = self.problem.loss_of(batch)
+        return [self.backend.hvp(loss, self.problem.params, tangent) for tangent in tangents]
 
     def at(self, problem: Problem) -> Hessian:
         return Hessian(problem, tolerance=self.tolerance)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, ClassVar
 
 from ..backend import Backend
@@ -36,7 +35,7 @@ class Jacobian(Operator):
         if self._rows is None:
             rows = 0
             for batch in self.problem.batches():
-                outputs = self.problem.outputs(self.problem.params, batch)
+                outputs = self.backend.evaluate(self.problem.outputs_of(batch), self.problem.params)
                 rows += int(outputs.shape[0] * outputs.shape[1])
             self._rows = rows
         return (self._rows, self.problem.space.size)
@@ -49,7 +48,7 @@ class Jacobian(Operator):
         xp, problem = self.xp, self.problem
         pieces = []
         for batch in problem.batches():
-            _, push, _ = self.backend.linearize(partial(problem.outputs, batch=batch), problem.params)
+            _, push, _ = self.backend.linearize(problem.outputs_of(batch), problem.params)
             columns = [push(problem.space.unravel(xp, v[:, j])) for j in range(v.shape[1])]
             pieces.append(xp.stack([xp.reshape(column, (-1,)) for column in columns], axis=1))
         return xp.concat(pieces, axis=0)
@@ -92,7 +91,7 @@ class _JacobianTranspose(Operator):
         xp, problem = self.xp, self._jacobian.problem
         start, total = 0, None
         for batch in problem.batches():
-            outputs, pull = self.backend.vjp(partial(problem.outputs, batch=batch), problem.params)
+            outputs, pull = self.backend.vjp(problem.outputs_of(batch), problem.params)
             stop = start + int(outputs.shape[0] * outputs.shape[1])
             columns = [problem.space.ravel(xp, pull(xp.reshape(v[start:stop, j], outputs.shape))) for j in range(v.shape[1])]
             product = xp.stack(columns, axis=1)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
+
+import array_api_compat
 
 from ..backend import Backend
 from ..errors import DataError, MixedBackendError
-from ..trees import count, leaves
+from ..trees import count, leaves, tree_map
+from .moving import moved
 
 Array = Any
 
@@ -22,12 +25,14 @@ class Batch:
         y: targets, examples on the first axis.
         weights: (N,) weight of each example (0 masks it), or None for 1 each.
         index: position among the batches.
+        checked: the targets in the form that a likelihood takes, by likelihood.
     """
 
     x: Any
     y: Array
     weights: Array | None = None
     index: int = 0
+    checked: dict[Any, Array] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def size(self) -> int:
@@ -35,7 +40,7 @@ class Batch:
         return int(self.y.shape[0])
 
 
-def as_batch(data: Any, index: int, backend: Backend, dtype: Any) -> Batch:
+def as_batch(data: Any, index: int, backend: Backend, dtype: Any, device: Any = None) -> Batch:
     """A checked batch from ``(x, y)``, ``(x, y, weights)`` or a ``Batch``.
 
     Raises:
@@ -58,6 +63,7 @@ def as_batch(data: Any, index: int, backend: Backend, dtype: Any) -> Batch:
         arrays.append(("weights", batch.weights))
     for name, array in arrays:
         _check_owned(name, array, index, backend)
+        _check_device(name, array, index, backend, device)
     if batch.y.ndim == 0:
         raise DataError(f"batch {index}: y has no axis of examples; pass shape (N,) or (N, …)")
     n = batch.size
@@ -82,6 +88,15 @@ def _check_owned(name: str, array: Any, index: int, backend: Backend) -> None:
         )
 
 
+def _check_device(name: str, array: Any, index: int, backend: Backend, device: Any) -> None:
+    found = None if device is None or backend.is_abstract(array) else array_api_compat.device(array)
+    if found is not None and found != device:
+        raise MixedBackendError(
+            f"batch {index}: {name} is on device {found}, the parameters are on {device}; bring them together: "
+            f"be = curvature.backend({backend.name!r}, device={str(device)!r}), then be.asarray({name})"
+        )
+
+
 def _check_dtype(name: str, array: Array, index: int, backend: Backend, dtype: Any) -> None:
     xp = backend.xp
     if not xp.isdtype(array.dtype, ("real floating", "integral", "bool")):
@@ -96,7 +111,7 @@ def _check_dtype(name: str, array: Array, index: int, backend: Backend, dtype: A
 def check_finite(name: str, array: Array, index: int, backend: Backend) -> None:
     """Refuse NaN and infinities, naming the first example that has one."""
     xp = backend.xp
-    if not xp.isdtype(array.dtype, "real floating") or count(array) == 0:
+    if not xp.isdtype(array.dtype, "real floating") or count(array) == 0 or backend.is_abstract(array):
         return
     # The sum is finite if all are (overflow apart): one cheap pass for good data.
     if bool(xp.isfinite(xp.sum(array))):
@@ -115,7 +130,7 @@ def _check_weights(weights: Array, n: int, index: int, backend: Backend) -> None
         raise DataError(f"batch {index}: weights have shape {tuple(weights.shape)}, expected ({n},)")
     if not xp.isdtype(weights.dtype, "real floating"):
         raise DataError(f"batch {index}: weights have dtype {weights.dtype}; pass floating weights (0.0 masks an example)")
-    if bool(xp.any(weights < 0)):
+    if not backend.is_abstract(weights) and bool(xp.any(weights < 0)):
         example = int(xp.argmax(xp.astype(weights < 0, xp.int64)))
         raise DataError(f"batch {index}: the weight of example {example} is negative ({float(weights[example])})")
 
@@ -126,15 +141,16 @@ class Data:
     A tuple or a ``Batch`` is one batch; anything else that can be iterated over is many.
     """
 
-    def __init__(self, source: Any, backend: Backend, dtype: Any) -> None:
+    def __init__(self, source: Any, backend: Backend, dtype: Any, device: Any = None) -> None:
         self.backend = backend
         self.dtype = dtype
+        self.device = device
         self.single: Batch | None = None
         self.source: Iterable[Any] | None = None
         if isinstance(source, (tuple, Batch)):
-            self.single = as_batch(source, 0, backend, dtype)
+            self.single = as_batch(source, 0, backend, dtype, device)
             weights = self.single.weights
-            if weights is not None and not bool(backend.xp.any(weights > 0)):
+            if weights is not None and not backend.is_abstract(weights) and not bool(backend.xp.any(weights > 0)):
                 raise DataError("the weights of all examples are zero")
         elif isinstance(source, Iterator):
             raise DataError(
@@ -146,6 +162,11 @@ class Data:
         else:
             raise DataError(f"data is a batch (x, y) or an iterable of batches, got a {type(source).__name__}")
 
+    def to(self, backend: Backend, dtype: str | None) -> Batch | _Moved:
+        """The same data on another backend."""
+        many = _Moved(self, backend, dtype)
+        return many if self.single is None else many.moved(self.single)
+
     def __iter__(self) -> Iterator[Batch]:
         if self.single is not None:
             yield self.single
@@ -154,6 +175,27 @@ class Data:
         empty = True
         for index, item in enumerate(self.source):
             empty = False
-            yield as_batch(item, index, self.backend, self.dtype)
+            yield as_batch(item, index, self.backend, self.dtype, self.device)
         if empty:
             raise DataError("the data holds no batches")
+
+
+class _Moved:
+    """Batches that are moved to another backend one at a time."""
+
+    def __init__(self, data: Data, backend: Backend, dtype: str | None) -> None:
+        self._data = data
+        self._backend = backend
+        self._dtype = dtype
+
+    def moved(self, batch: Batch) -> Batch:
+        """The batch on the other backend."""
+
+        def move(array: Array) -> Array:
+            return moved(array, self._data.backend, self._backend, self._dtype)
+
+        weights = None if batch.weights is None else move(batch.weights)
+        return Batch(None if batch.x is None else tree_map(move, batch.x), move(batch.y), weights, batch.index)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return map(self.moved, self._data)

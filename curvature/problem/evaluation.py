@@ -7,8 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..errors import FallbackWarning, ShapeError
+from .functions import mean_loss
 from .general import example_gradients
 from .layer_values import LayerValues
+from .memory import guarded
 from .structure import Layers, find_layers, require_separate_examples, signature
 
 if TYPE_CHECKING:
@@ -31,9 +33,10 @@ class Evaluation:
     def __init__(self, problem: Problem, batch: Batch) -> None:
         self.problem = problem
         self.batch = batch
-        self._uses = problem.uses(batch)
+        with guarded(problem, batch):
+            self._uses = problem.recorded(batch)
         self.outputs = self._uses.outputs
-        self.y = problem.targets(self.outputs, batch)
+        self.y = problem.targets(batch)
 
     @property
     def weights(self) -> Array | None:
@@ -44,7 +47,7 @@ class Evaluation:
 
     def loss(self) -> Array:
         """Mean loss of the batch."""
-        return self.problem.mean_loss_of(self.outputs, self.batch, self.y)
+        return mean_loss(self.problem.likelihood, self.outputs, self.y, self.batch.weights)
 
     @cached_property
     def _score(self) -> Array:
@@ -118,9 +121,8 @@ class Evaluation:
         values = []
         for layer in structure.layers:
             if layer.kind == "general":
-                values.append(LayerValues(layer, (), (), gradients[layer.weight], self.weights, xp))
+                values.append(LayerValues(layer, (), gradients[layer.weight], self.weights, xp))
             else:
-                uses = [self._uses.uses[i] for i in layer.uses]
-                inputs = tuple(use.inputs for use in uses) if layer.kind == "affine" else ()
-                values.append(LayerValues(layer, inputs, tuple(cotangents[i] for i in layer.uses), None, self.weights, xp))
+                uses = [(self._uses.uses[i], cotangents[i]) for i in layer.uses]
+                values.append(LayerValues(layer, uses, None, self.weights, xp))
         return values

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..backend import Support
+from ..errors import CurvatureError
 from ..trees import leaves, tree_map
 from .batch import Batch
 
@@ -13,12 +16,15 @@ if TYPE_CHECKING:
 
 Array = Any
 
+_CHUNK = 2**24
+"""About how many numbers the gradients of the examples that are taken at once may hold."""
+
 
 def example_gradients(evaluation: Evaluation, names: Sequence[str], factor: Array) -> dict[str, Array]:
     """J_nᵀ S_n of each named parameter array, (N, size, R).
 
     A parameter array of fewer numbers than there are (example, column) pairs is differentiated forwards, all examples at
-    once; any other backwards, one example at a time.
+    once; any other backwards, example by example.
     """
     problem = evaluation.problem
     space, xp = problem.space, problem.xp
@@ -59,28 +65,78 @@ def _forward_jacobian(evaluation: Evaluation, push: Any, index: int) -> Array:
 
 
 def _backward_gradients(evaluation: Evaluation, names: Sequence[str], factor: Array) -> dict[str, Array]:
-    problem, batch = evaluation.problem, evaluation.batch
-    space, xp = problem.space, problem.xp
-    indices = [space.index(name) for name in names]
-    everything = leaves(problem.params)
-    selected = [everything[i] for i in indices]
+    """One example after the other, or several at once where the backend maps functions and can map this one."""
+    problem, n = evaluation.problem, int(factor.shape[0])
+    numbers = sum(problem.space.sizes[problem.space.index(name)] for name in names) * int(factor.shape[2])
+    step = min(n, _CHUNK // max(1, numbers))
+    if step > 1 and problem.backend.capabilities["vmap"].support is Support.NATIVE:
+        try:
+            return _mapped(evaluation, names, factor, step)
+        except (RuntimeError, TypeError, NotImplementedError) as error:
+            if isinstance(error, CurvatureError) or not _cannot_be_mapped(error):
+                raise
+    return _one_by_one(evaluation, names, factor)
 
-    def outputs_of(one: Batch) -> Any:
+
+def _mapped(evaluation: Evaluation, names: Sequence[str], factor: Array, step: int) -> dict[str, Array]:
+    xp, x = evaluation.problem.xp, evaluation.batch.x
+    pull = _puller(evaluation, names)
+
+    def one(s: Array, *inputs: Array) -> list[Array]:
+        return pull(_like(x, [a[None, ...] for a in inputs]), s)
+
+    mapped = evaluation.problem.backend.vmap(one)
+    chunks = []
+    for start in range(0, int(factor.shape[0]), step):
+        here = slice(start, start + step)
+        chunks.append(mapped(factor[here, ...], *(a[here, ...] for a in leaves(x))))
+    return {name: xp.concat([chunk[i] for chunk in chunks], axis=0) for i, name in enumerate(names)}
+
+
+def _one_by_one(evaluation: Evaluation, names: Sequence[str], factor: Array) -> dict[str, Array]:
+    xp, x = evaluation.problem.xp, evaluation.batch.x
+    pull = _puller(evaluation, names)
+    rows = []
+    for example in range(int(factor.shape[0])):
+        here = slice(example, example + 1)
+        rows.append(pull(_like(x, [a[here, ...] for a in leaves(x)]), factor[example, ...]))
+    return {name: xp.stack([row[i] for row in rows], axis=0) for i, name in enumerate(names)}
+
+
+def _puller(evaluation: Evaluation, names: Sequence[str]) -> Callable[[Any, Array], list[Array]]:
+    """(x of one example, S_n (C, R)) -> J_nᵀ S_n of each named parameter array, (size, R)."""
+    problem, xp = evaluation.problem, evaluation.problem.xp
+    indices = [problem.space.index(name) for name in names]
+    everything = leaves(problem.params)
+    y = evaluation.batch.y[:1, ...]
+
+    def pull(x: Any, s: Array) -> list[Array]:
+        one = Batch(x, y)
+
         def outputs(arrays: list[Array]) -> Array:
             merged = list(everything)
             for i, array in zip(indices, arrays, strict=True):
                 merged[i] = array
-            return problem.outputs(space.unflatten(merged), one)
+            return problem.outputs(problem.space.unflatten(merged), one)
 
-        return outputs
+        _, back = problem.backend.vjp(outputs, [everything[i] for i in indices])
+        columns = [back(s[None, :, j]) for j in range(int(s.shape[1]))]
+        return [xp.stack([xp.reshape(c[i], (-1,)) for c in columns], axis=1) for i in range(len(indices))]
 
-    rows: list[list[Array]] = [[] for _ in names]
-    for example in range(batch.size):
-        here = slice(example, example + 1)
-        x = None if batch.x is None else tree_map(lambda a, here=here: a[here, ...], batch.x)
-        _, pull = problem.backend.vjp(outputs_of(Batch(x, batch.y[here, ...])), selected)
-        columns = [pull(factor[here, :, j]) for j in range(int(factor.shape[2]))]
-        for position in range(len(names)):
-            stacked = [xp.reshape(column[position], (-1,)) for column in columns]
-            rows[position].append(xp.stack(stacked, axis=1))
-    return {name: xp.stack(row, axis=0) for name, row in zip(names, rows, strict=True)}
+    return pull
+
+
+def _like(tree: Any, arrays: Sequence[Array]) -> Any:
+    """A tree with other leaves."""
+    following = iter(arrays)
+    return None if tree is None else tree_map(lambda _: next(following), tree)
+
+
+_REFUSALS = re.compile(
+    r"vmap|functorch|batching rule|data.?dependent|doesn't have storage|traced array|Tracer|abstract", re.IGNORECASE
+)
+
+
+def _cannot_be_mapped(error: Exception) -> bool:
+    """Whether a library says that a function cannot be mapped: its own words are all that there is to go by."""
+    return _REFUSALS.search(f"{type(error).__name__}: {error}") is not None

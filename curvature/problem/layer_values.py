@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from ..autodiff.scatter import scatter_rows
+from ..backend import Use
+from . import use_gradients
 from .structure import Layer
 
 Array = Any
+
+_CHUNK = 2**24
+"""About how many numbers the gradients of some examples may hold at a time."""
 
 
 class LayerValues:
@@ -24,15 +31,13 @@ class LayerValues:
     def __init__(
         self,
         layer: Layer,
-        inputs: tuple[Array, ...],
-        cotangents: tuple[Array, ...],
+        uses: Sequence[tuple[Use, Array]],
         gradients: Array | None,
         weights: Array | None,
         xp: Any,
     ) -> None:
         self.layer = layer
-        self._inputs = inputs
-        self._cotangents = cotangents
+        self._uses = uses
         self._gradients = gradients
         self._weights = weights
         self._xp = xp
@@ -40,42 +45,85 @@ class LayerValues:
     # Arrays -------------------------------------------------------------------------------------------
 
     @cached_property
+    def _parts(self) -> list[tuple[Use, Array | None, Array]]:
+        """(use, inputs (N, T, …), cotangents (R, N, T, d_out)) of every use."""
+        return [(use, *use_gradients.flat_positions(self._xp, use, g)) for use, g in self._uses]
+
+    def _joined(self, arrays: Sequence[Array], axis: int) -> Array:
+        return arrays[0] if len(arrays) == 1 else self._xp.concat(arrays, axis=axis)
+
+    @cached_property
     def inputs(self) -> Array:
-        """a, (N, T, d_in), T the shared positions (1 for an ordinary dense layer). ``affine`` layers only."""
-        xp = self._xp
-        flat = [xp.reshape(a, (a.shape[0], -1, a.shape[-1])) for a in self._inputs]
-        return flat[0] if len(flat) == 1 else xp.concat(flat, axis=1)
+        """a, (N, T, d_in), T the shared positions (1 for an ordinary dense layer); of ``affine`` and ``scale`` layers.
+
+        (N, T · groups, d_in) of ``grouped`` ones, whose groups stand beside the positions; row numbers (N, T) of an
+        ``embedding``.
+        """
+        inputs = self._joined([a for _, a, _ in self._parts if a is not None], axis=1)
+        if self.layer.kind != "grouped":
+            return inputs
+        xp, groups = self._xp, self._parts[0][0].groups
+        return xp.reshape(inputs, (inputs.shape[0], -1, inputs.shape[2] // groups))
 
     @cached_property
     def augmented_inputs(self) -> Array:
-        """ā, (N, T, d_in + 1): a with a 1 appended where the layer has a bias, otherwise a."""
+        """ā: a with a 1 appended where an ``affine`` or ``grouped`` layer has a bias, otherwise a."""
         xp, a = self._xp, self.inputs
         return a if self.layer.bias is None else xp.concat([a, xp.ones_like(a[:, :, :1])], axis=2)
 
     @cached_property
     def _column_first(self) -> Array:
         """g as backends give it: (R, N, T, d_out)."""
-        xp = self._xp
-        flat = [xp.reshape(g, (g.shape[0], g.shape[1], -1, g.shape[-1])) for g in self._cotangents]
-        return flat[0] if len(flat) == 1 else xp.concat(flat, axis=2)
+        return self._joined([g for _, _, g in self._parts], axis=2)
 
     @property
     def cotangents(self) -> Array:
-        """g, (N, T, d_out, R). ``affine`` and ``shift`` layers only."""
+        """g, (N, T, d_out, R). Of layers whose uses have one d_out: all but ``mixed`` and ``general`` ones."""
         return self._xp.permute_dims(self._column_first, (1, 2, 3, 0))
+
+    @property
+    def positions(self) -> int:
+        """T, how many positions share the parameters."""
+        return int(self._column_first.shape[2])
 
     def gradients(self, examples: slice = slice(None)) -> Array:
         """Gradients of each of the examples in the layout of the layer's block, (N, size, R): N · size · R numbers."""
-        xp = self._xp
         if self._gradients is not None:
             return self._gradients[examples, ...]
-        g = self._column_first[:, examples, ...]
-        if self.layer.kind == "shift":
-            return xp.permute_dims(xp.sum(g, axis=2), (1, 2, 0))
-        a = self.augmented_inputs[examples, ...]
-        first, second = (g, a[None, ...]) if self.layer.transposed else (a[None, ...], g)
-        outer = xp.matrix_transpose(first) @ second
-        return xp.permute_dims(xp.reshape(outer, (g.shape[0], g.shape[1], -1)), (1, 2, 0))
+        return self._xp.permute_dims(self._rows(examples), (1, 2, 0))
+
+    def _rows(self, examples: slice) -> Array:
+        """Gradients of the examples, (R, N, size)."""
+        xp, layer = self._xp, self.layer
+        if layer.kind == "affine":
+            g, a = self._column_first[:, examples, ...], self.augmented_inputs[examples, ...]
+            left, right = (g, a[None, ...]) if layer.transposed else (a[None, ...], g)
+            outer = xp.matrix_transpose(left) @ right
+            return xp.reshape(outer, (g.shape[0], g.shape[1], -1))
+        weight: Any = None
+        for use, inputs, g in self._parts:
+            if layer.kind == "shift":  # it may be the bias of any use
+                part = xp.sum(g[:, examples, ...], axis=2)
+            else:
+                some = None if inputs is None else inputs[examples, ...]
+                part = use_gradients.by_example(xp, use, some, g[:, examples, ...])
+                part = use_gradients.resolved(xp, use, part, self._weight_size)
+            weight = part if weight is None else weight + part
+        if layer.bias is None or layer.kind == "shift":
+            return weight
+        bias = xp.sum(self._column_first[:, examples, ...], axis=2)
+        return self._beside(weight, bias)
+
+    @property
+    def _weight_size(self) -> int:
+        rows, columns = self.layer.block.shapes[0]
+        return rows * columns
+
+    def _beside(self, weight: Array, bias: Array) -> Array:
+        """Entries of the weight and of the bias, (…, size of each), in the layout of the block."""
+        xp, block, lead = self._xp, self.layer.block, tuple(weight.shape[:-1])
+        pieces = [xp.reshape(x, (*lead, *shape)) for x, shape in zip((weight, bias), block.shapes, strict=True)]
+        return xp.reshape(xp.concat(pieces, axis=len(lead) + block.axis), (*lead, -1))
 
     # Second moments -----------------------------------------------------------------------------------
 
@@ -98,13 +146,37 @@ class LayerValues:
 
     @cached_property
     def input_gram(self) -> Array:
-        """A = Σ_n w_n Σ_t ā āᵀ, (d_in [+ 1], d_in [+ 1])."""
-        return self.weighted_gram(self.augmented_inputs)
+        """A = Σ_n w_n Σ_t ā āᵀ, (d_in [+ 1], d_in [+ 1]); of ``grouped`` layers the mean over their groups."""
+        gram = self.weighted_gram(self.augmented_inputs)
+        return gram * (1.0 / self._parts[0][0].groups) if self.layer.kind == "grouped" else gram
+
+    @cached_property
+    def input_frequencies(self) -> Array:
+        """The diagonal of A = Σ_n w_n Σ_t e eᵀ of an ``embedding``, e the unit vectors of its row numbers: (rows,)."""
+        xp, numbers, n = self._xp, self.inputs, self.inputs.shape[0]
+        like = self._column_first
+        if self._weights is None:
+            weights = xp.full_like(like[0, :, :, 0], 1.0 / n)
+        else:
+            weights = xp.broadcast_to(self._weights[:, None], tuple(numbers.shape))
+        rows = self.layer.block.shapes[0][0]
+        column = scatter_rows(xp)(xp.reshape(weights, (-1, 1)), indices=xp.reshape(numbers, (-1,)), n=rows)
+        return column[:, 0]
 
     @cached_property
     def output_gram(self) -> Array:
         """G = Σ_n Σ_t Σ_r g gᵀ, (d_out, d_out)."""
         return self.gram(self._column_first)
+
+    def second_moment(self) -> Array:
+        """Σ_n Σ_r of the outer products of the gradients, (size, size): the layer's exact block."""
+        size = self.layer.block.size
+        total: Any = None
+        for examples in self._chunks(size):
+            rows = self.gradients(examples)
+            part = self.gram(self._xp.matrix_transpose(rows))
+            total = part if total is None else total + part
+        return total
 
     # Squares ------------------------------------------------------------------------------------------
 
@@ -114,20 +186,31 @@ class LayerValues:
         Without materialising the gradients where each example has one position: Σ_n a_n² (Σ_r g_nr²)ᵀ. With shared
         positions the square of a sum over them is needed: a column at a time, in chunks of examples.
         """
-        xp = self._xp
+        xp, layer = self._xp, self.layer
         if self._gradients is not None:
             return xp.sum(xp.sum(self._gradients**2, axis=2), axis=0)
-        g = self._column_first
-        if self.layer.kind == "shift":
-            return xp.sum(xp.sum(xp.sum(g, axis=2) ** 2, axis=0), axis=0)
         if self.is_unshared:
             return self.squared_from(self.squared_cotangents())
-        return self._squared_with_sharing(g)
+        if layer.kind == "embedding":
+            return use_gradients.squared_rows(xp, self.inputs, self._column_first, layer.block.shapes[0][0])
+        total: Any = 0.0
+        for examples in self._chunks(layer.block.size * int(self._parts[0][2].shape[0])):
+            rows = self._rows(examples)
+            total = total + xp.sum(xp.sum(rows * rows, axis=0), axis=0)
+        return total
+
+    def _chunks(self, numbers: int) -> list[slice]:
+        """Slices of the examples whose gradients, of so many numbers for each, are made at a time."""
+        if self._gradients is not None:
+            return [slice(None)]
+        n = int(self._parts[0][2].shape[1])
+        step = max(1, min(n, _CHUNK // max(1, numbers)))
+        return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
     @property
     def is_unshared(self) -> bool:
         """Whether the layer is affine and each example passes it once: T = 1."""
-        return self.layer.kind == "affine" and self._column_first.shape[2] == 1
+        return self.layer.kind == "affine" and self.positions == 1
 
     def squared_cotangents(self) -> Array:
         """Σ_r g_nr², (N, d_out), of an unshared layer."""
@@ -139,17 +222,3 @@ class LayerValues:
         xp, a = self._xp, self.augmented_inputs[:, 0, :]
         left, right = (g_squared, a * a) if self.layer.transposed else (a * a, g_squared)
         return xp.reshape(xp.matrix_transpose(left) @ right, (-1,))
-
-    def _squared_with_sharing(self, g: Array) -> Array:
-        xp, a = self._xp, self.augmented_inputs
-        n, size = int(a.shape[0]), int(a.shape[2] * g.shape[3])
-        # At most about 2^24 numbers at a time.
-        chunk = max(1, min(n, 2**24 // max(1, size)))
-        total: Any = 0.0
-        for start in range(0, n, chunk):
-            part = slice(start, min(start + chunk, n))
-            for r in range(int(g.shape[0])):
-                left, right = (g[r, part, ...], a[part, ...]) if self.layer.transposed else (a[part, ...], g[r, part, ...])
-                gradients = xp.reshape(xp.matrix_transpose(left) @ right, (-1, size))
-                total = total + xp.sum(gradients * gradients, axis=0)
-        return total

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Iterator
-from functools import partial
 from typing import Any, Literal
 
-from ..backend import Backend, ParameterUses
+from ..backend import Backend, Closure, Keyed, ParameterUses
 from ..errors import CurvatureError, DataError, ModelError, UnusedParameterWarning
 from ..likelihoods import Likelihood
 from ..trees import ParameterSpace, leaves, tree_map
 from .batch import Batch, Data
 from .evaluation import Evaluation
+from .functions import as_matrix, loss_function, outputs_function, returned_function
+from .memory import guarded
 from .model import Model, as_model
+from .report import UsesReport
 from .structure import Layers, Structure
 
 Array = Any
@@ -55,9 +58,8 @@ class Problem:
         self.model: Model = as_model(model)
         self.likelihood = likelihood
         self.reduction = reduction
-        self.data = Data(data, self.model.backend, self.model.dtype)
-        self._total_weight: float | None = None
-        self._event: tuple[int, ...] | None = None
+        self.data = Data(data, self.model.backend, self.model.dtype, self.model.device)
+        self._total_weight: Any = None
         self._layers: Layers | None = None
         self._kept: Evaluation | None = None
         self._keeps = False
@@ -97,12 +99,23 @@ class Problem:
         other.__dict__.update(self.__dict__)
         other.model = self.model if params is None else self.model.with_params(params)
         if data is not None:
-            other.data = Data(data, self.backend, self.model.dtype)
+            other.data = Data(data, self.backend, self.model.dtype, self.model.device)
             other._total_weight = None
             if other.data.single is not None:
                 other._try_model(other.data.single)
         other._kept, other._keeps, other._layers = None, keep, None
         return other
+
+    def to(self, backend: str | Backend, *, device: Any = None, dtype: str | None = None) -> Problem:
+        """The same problem on another backend, device or dtype: parameters are copied now, batches as they are asked for.
+
+        Raises:
+            UnsupportedError: if the model is bound to its library.
+            PrecisionError: if the target cannot hold the dtype.
+        """
+        model = self.model.to(backend, device=device, dtype=dtype)
+        data = self.data.to(model.backend, dtype)
+        return Problem(model, self.likelihood, data, reduction=self.reduction)
 
     def batches(self) -> Iterator[Batch]:
         """The batches that count, checked: those of weight zero are left out."""
@@ -112,7 +125,7 @@ class Problem:
             return
         empty = True
         for batch in self.data:
-            if batch.weights is not None and not self.weight(batch) > 0:
+            if batch.weights is not None and self._is_masked(batch):
                 continue
             empty = False
             self._try_model(batch)
@@ -126,14 +139,16 @@ class Problem:
         Raises:
             ModelError: naming the shapes of inputs and parameters, or the parameters that are NaN.
         """
-        arrays = leaves(batch.x)
-        key = (batch.x is None, *((tuple(a.shape[1:]), str(a.dtype)) for a in arrays))
+        arrays, key = leaves(batch.x), _inputs_key(batch)
         if key in self.model.tried:
             return
         two = slice(0, min(2, batch.size))
         few = Batch(tree_map(lambda a: a[two, ...], batch.x), batch.y[two, ...], None, batch.index)
+        # Copies, so that a model that writes into its arguments is found out before it has spoilt anything.
+        given = tree_map(self._copy, {"params": self.params, "x": few.x})
         try:
-            self.outputs(self.params, few)
+            returned = self.backend.evaluate(returned_function(self.model).on(given["x"]), given["params"])
+            as_matrix(returned, few.size, few.x is not None, self.likelihood)
         except CurvatureError:
             raise
         except Exception as error:
@@ -143,91 +158,109 @@ class Problem:
                 f"batch {batch.index}: apply(params, x) raised {type(error).__name__}: {error} (with {inputs}; parameters "
                 f"{shapes}{', …' if len(self.space.names) > 8 else ''})"
             ) from error
+        self._require_unchanged(given, few)
         for name, leaf in zip(self.space.names, leaves(self.params), strict=True):
-            if not bool(self.xp.all(self.xp.isfinite(leaf))):
+            if not self.backend.is_abstract(leaf) and not bool(self.xp.all(self.xp.isfinite(leaf))):
                 raise ModelError(f"parameter {name!r} is NaN or infinite")
-        self.model.tried.add(key)
+        self.model.tried[key] = tuple(int(n) for n in returned.shape[0 if batch.x is None else 1 :])
 
-    def weight(self, batch: Batch) -> float:
-        """Σ w_n of a batch: N without weights."""
-        return float(batch.size) if batch.weights is None else float(self.xp.sum(batch.weights))
+    def _copy(self, array: Array) -> Array:
+        return array if self.backend.is_abstract(array) else self.xp.asarray(array, copy=True)
 
-    def uses(self, batch: Batch) -> ParameterUses:
+    def _require_unchanged(self, given: dict[str, Tree], batch: Batch) -> None:
+        """Refuse a model that wrote into the copies of its arguments.
+
+        Raises:
+            ModelError: naming the argument.
+        """
+        names = [f"parameter {name!r}" for name in self.space.names] + ["its inputs x"] * len(leaves(batch.x))
+        before = [*leaves(self.params), *leaves(batch.x)]
+        for name, old, new in zip(names, before, [*leaves(given["params"]), *leaves(given["x"])], strict=True):
+            if (
+                new is not old
+                and not self.backend.is_abstract(new)
+                and bool(self.xp.any((new != old) & ((old == old) | (new == new))))
+            ):
+                raise ModelError(
+                    f"apply(params, x) writes into {name} in place, so that each evaluation would be of another model or of "
+                    f"other data; make a new array instead: x = x + 1 rather than x += 1"
+                )
+
+    def _is_masked(self, batch: Batch) -> bool:
+        weight = self.weight(batch)
+        return not self.backend.is_abstract(weight) and not weight > 0
+
+    def weight(self, batch: Batch) -> Any:
+        """Σ w_n of a batch, a Python number (an array while a program is being compiled): N without weights."""
+        if batch.weights is None:
+            return float(batch.size)
+        total = self.xp.sum(batch.weights)
+        return total if self.backend.is_abstract(total) else float(total)
+
+    def recorded(self, batch: Batch) -> ParameterUses:
         """Evaluate the outputs of a batch, and how each parameter entered."""
-        return self.backend.parameter_uses(lambda params, x: self._as_matrix(self.model(params, x), batch), self.params, batch.x)
+        return self.backend.parameter_uses(self._outputs_keyed(batch), self.params, batch.x)
+
+    def uses(self) -> UsesReport:
+        """How every parameter enters the model: its layer, its kind, and why if it takes the general path."""
+        return UsesReport.of(self)
 
     @property
-    def total_weight(self) -> float:
+    def total_weight(self) -> Any:
         """Σ w_n of all the data (one pass over it, once)."""
         if self._total_weight is None:
             total = sum(self.weight(batch) for batch in self.batches())
-            if not total > 0:
+            if not self.backend.is_abstract(total) and not total > 0:
                 raise DataError("the weights of all examples are zero")
             self._total_weight = total
         return self._total_weight
 
     @property
-    def scale(self) -> float:
+    def scale(self) -> Any:
         """What the average over examples is multiplied by: 1 for a mean, Σ w_n for a sum."""
         return 1.0 if self.reduction == "mean" else self.total_weight
 
     # Outputs ------------------------------------------------------------------------------------------
 
+    def _outputs_keyed(self, batch: Batch) -> Keyed:
+        return outputs_function(self.model, self.likelihood, batch.size, batch.x is not None)
+
+    def outputs_of(self, batch: Batch) -> Closure:
+        """θ ↦ f(θ) (N, C), to be differentiated."""
+        return self._outputs_keyed(batch).on(batch.x)
+
+    def loss_of(self, batch: Batch) -> Closure:
+        """θ ↦ Σ w_n ℓ_n / Σ w_n of one batch, to be differentiated."""
+        keyed = loss_function(self.model, self.likelihood, batch.size, batch.x is not None)
+        return keyed.on((batch.x, self.targets(batch), batch.weights))
+
     def outputs(self, params: Tree, batch: Batch) -> Array:
         """f(θ) as (N, C), differentiable in ``params``."""
-        outputs = self.model(params, batch.x)
-        return self._as_matrix(outputs, batch)
-
-    def _as_matrix(self, outputs: Array, batch: Batch) -> Array:
-        from ..backend import namespace
-
-        if not hasattr(outputs, "shape"):
-            raise ModelError(f"the model returned a {type(outputs).__name__}; it must return one array")
-        xp, n = namespace(outputs), batch.size
-        self._event = tuple(int(d) for d in outputs.shape[0 if batch.x is None else 1 :])
-        if batch.x is None:
-            flat = xp.reshape(outputs, (1, -1))
-            return xp.broadcast_to(flat, (n, flat.shape[1]))
-        if outputs.ndim == 0 or outputs.shape[0] != n:
-            raise ModelError(
-                f"the model returned outputs of shape {tuple(outputs.shape)} for {n} examples; examples lie on the first axis"
-            )
-        if outputs.ndim == 1:
-            return xp.reshape(outputs, (n, 1))
-        if outputs.ndim > 2:
-            if not self.likelihood.flattens:
-                raise ModelError(
-                    f"{type(self.likelihood).__name__} takes outputs (N, C), the model returned {tuple(outputs.shape)}; "
-                    f"make each position an example"
-                )
-            return xp.reshape(outputs, (n, -1))
-        return outputs
+        return self.outputs_of(batch)(params)
 
     def mean_loss(self, params: Tree, batch: Batch) -> Array:
         """Σ w_n ℓ_n / Σ w_n of one batch, differentiable in ``params``."""
-        outputs = self.outputs(params, batch)
-        return self.mean_loss_of(outputs, batch, self.targets(outputs, batch))
+        return self.loss_of(batch)(params)
 
-    def mean_loss_of(self, outputs: Array, batch: Batch, y: Array) -> Array:
-        """The same from outputs (N, C) and checked targets."""
-        from ..backend import namespace
+    def targets(self, batch: Batch) -> Array:
+        """The targets of a batch as the likelihood takes them, checked once against the outputs' shape."""
+        known = batch.checked.get(self.likelihood)
+        if known is None:
+            known = batch.checked[self.likelihood] = self._checked_targets(batch)
+        return known
 
-        xp = namespace(outputs)
-        losses = self.likelihood.losses(outputs, y)
-        if batch.weights is None:
-            return xp.mean(losses)
-        return xp.sum(losses * batch.weights) / self.weight(batch)
-
-    def targets(self, outputs: Array, batch: Batch) -> Array:
-        """The targets of a batch as the likelihood takes them, checked against the outputs' shape."""
-        y = batch.y
-        if self.likelihood.flattens and y.ndim > 2 and tuple(y.shape[1:]) != self._event:
+    def _checked_targets(self, batch: Batch) -> Array:
+        xp, y = self.xp, batch.y
+        self._try_model(batch)
+        event = self.model.tried[_inputs_key(batch)]
+        if self.likelihood.flattens and y.ndim > 2 and tuple(y.shape[1:]) != event:
             raise DataError(
                 f"batch {batch.index}: targets of shape {tuple(y.shape)} do not fit outputs of shape "
-                f"({batch.size}, {', '.join(map(str, self._event or ()))})"
+                f"({batch.size}, {', '.join(map(str, event))})"
             )
+        one = xp.zeros((1, 1), dtype=self.model.dtype, device=self.backend.device)
         try:
-            return self.likelihood.check(outputs, y)
+            return self.likelihood.check(xp.broadcast_to(one, (batch.size, math.prod(event))), y)
         except DataError as error:
             raise DataError(f"batch {batch.index}: {error}") from None
 
@@ -256,7 +289,8 @@ class Problem:
             return sum(share * e.loss() for e, share in self.evaluations()) * self.scale
         total = 0.0
         for batch in self.batches():
-            total = total + self.mean_loss(self.params, batch) * self._share(batch)
+            with guarded(self, batch):
+                total = total + self.backend.evaluate(self.loss_of(batch), self.params) * self._share(batch)
         return total
 
     def gradient(self) -> Tree:
@@ -268,10 +302,7 @@ class Problem:
         if self._keeps:
             parts = [(e.loss(), e.gradient(), share * self.scale) for e, share in self.evaluations()]
         else:
-            parts = [
-                (*self.backend.value_and_gradient(partial(self.mean_loss, batch=batch), self.params), self._share(batch))
-                for batch in self.batches()
-            ]
+            parts = [(*self._value_and_gradient(batch), self._share(batch)) for batch in self.batches()]
         value, total = 0.0, None
         for loss, gradient, share in parts:
             arrays = self.space.flatten(gradient)
@@ -282,7 +313,12 @@ class Problem:
         assert total is not None
         return value, self.space.unflatten(total)
 
-    def _share(self, batch: Batch) -> float:
+    def _value_and_gradient(self, batch: Batch) -> tuple[Array, Tree]:
+        with guarded(self, batch):
+            return self.backend.value_and_gradient(self.loss_of(batch), self.params)
+        raise AssertionError  # for type checkers, which take it that ``guarded`` may suppress errors
+
+    def _share(self, batch: Batch) -> Any:
         """What the mean loss of a batch counts for in L."""
         if self.data.single is not None:
             return self.scale
@@ -334,3 +370,8 @@ class Problem:
 
     def __repr__(self) -> str:
         return f"Problem({self.model!r}, {self.likelihood!r}, reduction={self.reduction!r})"
+
+
+def _inputs_key(batch: Batch) -> tuple[Any, ...]:
+    """What the shape of the outputs depends on."""
+    return (batch.x is None, *((tuple(int(n) for n in a.shape[1:]), str(a.dtype)) for a in leaves(batch.x)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,6 +13,7 @@ from ..backend import Backend, ParameterUses, Use
 from ..errors import ModelError
 from ..operators import Block, Partition, vector_block
 from ..trees import ParameterSpace, leaves, tree_map
+from . import use_gradients
 from .batch import Batch
 
 if TYPE_CHECKING:
@@ -27,25 +28,31 @@ class Layer:
 
     Attributes:
         name: path of the weight, or of both: ``layers.0.weight+layers.0.bias``.
-        kind: ``"affine"``: s = W a (+ b), one or several times; ``"shift"``: a vector added; ``"general"``: anything else,
-            through gradients of each example.
-        weight: path of the weight (``affine``), or of the only parameter.
-        bias: path of the bias (``affine``) or None.
+        kind: ``"affine"``: s = W a (+ b), one or several times; ``"grouped"``: the same with groups of inputs and outputs;
+            ``"scale"``: s = w ∘ x (+ b); ``"embedding"``: s a row of W; ``"shift"``: a vector added; ``"mixed"``: several of
+            these, or with parts of the parameter; ``"general"``: anything else, through gradients of each example.
+        weight: path of the weight, or of the only parameter.
+        bias: path of the bias (``affine``, ``grouped``, ``scale``) or None.
         transposed: the weight is stored (d_out, d_in) rather than (d_in, d_out).
         uses: positions among the backend's uses.
         block: how its parameters are laid out as one matrix: [W | b] (d_out, d_in + 1) if ``transposed``, else W above
-            bᵀ, (d_in + 1, d_out).
+            bᵀ, (d_in + 1, d_out); w above b of a ``scale``.
         reason: for ``general``, why.
     """
 
     name: str
-    kind: Literal["affine", "shift", "general"]
+    kind: Literal["affine", "grouped", "scale", "embedding", "shift", "mixed", "general"]
     weight: str
     bias: str | None
     transposed: bool
     uses: tuple[int, ...]
     block: Block
     reason: str = ""
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Paths of the weight and of the bias, if any."""
+        return (self.weight,) if self.bias is None else (self.weight, self.bias)
 
 
 class Structure:
@@ -91,7 +98,10 @@ class Layers:
 
 def signature(uses: ParameterUses, batch_size: int) -> tuple[Any, ...]:
     """What must agree for a structure that was proven on one batch to hold on another."""
-    described = tuple((u.kind, u.parameter, u.bias, u.matrix_shape, u.transposed, _positions(u, batch_size)) for u in uses.uses)
+    described = tuple(
+        (u.kind, u.parameter, u.bias, u.matrix_shape, u.transposed, u.groups, u.entries is None, _positions(u, batch_size))
+        for u in uses.uses
+    )
     return (described, tuple(sorted(uses.unrecognised.items())), uses.unused)
 
 
@@ -99,7 +109,8 @@ def _positions(use: Use, batch_size: int) -> tuple[Any, ...] | None:
     """Shared positions of a use, and whether its first axis is as long as that of the examples."""
     if use.inputs is None:
         return None
-    return (use.inputs.shape[0] == batch_size, *(int(n) for n in use.inputs.shape[1:-1]))
+    last = None if use.kind == "embedding" else -1
+    return (use.inputs.shape[0] == batch_size, *(int(n) for n in use.inputs.shape[1:last]))
 
 
 def find_layers(problem: Problem, batch: Batch, uses: ParameterUses) -> Layers:
@@ -110,6 +121,8 @@ def find_layers(problem: Problem, batch: Batch, uses: ParameterUses) -> Layers:
     doubted = dict(uses.unrecognised)
     for name in uses.unused:
         doubted.setdefault(name, "it does not enter the model")
+    if problem.backend.is_abstract(uses.outputs):  # a compiler's view of the program is complete, and there are no values
+        return Layers(_layers(problem.space, uses.uses, doubted), uses.unused)
     nearby, there = _nearby(problem, batch, uses)
     require_separate_examples(nearby, batch, there.outputs)
     for name, reason in _disproved(nearby, batch, there).items():
@@ -124,7 +137,7 @@ def _nearby(problem: Problem, batch: Batch, uses: ParameterUses) -> tuple[Proble
         moved = problem.at(_perturbed(problem, noise))
         try:
             with np.errstate(all="ignore"):
-                there = moved.uses(batch)
+                there = moved.recorded(batch)
         except Exception:
             continue
         if signature(there, batch.size) == expected and _is_finite(problem.xp, there.outputs):
@@ -156,7 +169,7 @@ def require_separate_examples(problem: Problem, batch: Batch, outputs: Array) ->
     Raises:
         ModelError: if they do.
     """
-    if batch.x is None or batch.size == 1:
+    if batch.x is None or batch.size == 1 or problem.backend.is_abstract(outputs):
         return
     xp = problem.xp
 
@@ -165,7 +178,7 @@ def require_separate_examples(problem: Problem, batch: Batch, outputs: Array) ->
         return xp.concat([a[:1, ...], a[:1, ...]], axis=0)
 
     beside_itself = Batch(tree_map(twice, batch.x), twice(batch.y), None, batch.index)
-    first = problem.outputs(problem.params, beside_itself)[:1, ...]
+    first = problem.backend.evaluate(problem.outputs_of(beside_itself), problem.params)[:1, ...]
     gap = float(xp.max(xp.abs(first - outputs[:1, :])))
     if not gap <= 1e4 * float(xp.finfo(outputs.dtype).eps) * float(xp.max(xp.abs(outputs))):
         raise ModelError(
@@ -196,16 +209,10 @@ def _disproved(problem: Problem, batch: Batch, uses: ParameterUses) -> dict[str,
         if n > 1 and bool(xp.any(lone[0, 1:, ...] != 0)):
             bad.update(dict.fromkeys(names, "examples are mixed where it enters"))
             continue
-        flat = xp.reshape(g, (-1, g.shape[-1]))
-        total = xp.sum(flat, axis=0)
-        if inputs is None:
-            _accumulate(found, use.parameter, total)
-            continue
-        a = xp.reshape(inputs, (-1, inputs.shape[-1]))
-        product = xp.matrix_transpose(flat) @ a if use.transposed else xp.matrix_transpose(a) @ flat
-        _accumulate(found, use.parameter, xp.reshape(product, (-1,)))
+        total = use_gradients.resolved(xp, use, use_gradients.total(xp, use, g[0, ...]), space.sizes[space.index(use.parameter)])
+        _accumulate(found, use.parameter, total)
         if use.bias:
-            _accumulate(found, use.bias, total)
+            _accumulate(found, use.bias, xp.sum(xp.reshape(g, (-1, g.shape[-1])), axis=0))
     for name, value in found.items():
         if name in bad:
             continue
@@ -227,49 +234,66 @@ def _layers(space: ParameterSpace, uses: Sequence[Use], doubted: dict[str, str])
     layers: dict[str, Layer] = {}
     taken: set[str] = set()
     for name, positions in by_weight.items():
-        group = [uses[i] for i in positions]
         if name in doubted or name in taken:
             continue
-        kinds = {(u.kind, u.matrix_shape, u.transposed) for u in group}
-        if len(kinds) > 1:
-            doubted[name] = "it enters in several orientations"
-            continue
-        first, index = group[0], space.index(name)
-        if first.kind == "shift":
-            # It may be the bias of a layer elsewhere: all of its uses count.
-            positions = [i for i, u in enumerate(uses) if name in (u.bias, u.parameter)]
-            layers[name] = Layer(name, "shift", name, None, False, tuple(positions), vector_block(name, space, [index]))
-            continue
-        # A bias joins the layer only if it enters with every use of the weight and nowhere else.
-        bias = first.bias
-        joined = (
-            bias is not None
-            and bias not in doubted
-            and all(u.bias == bias for u in group)
-            and sum(bias in (u.bias, u.parameter) for u in uses) == len(group)
-        )
-        rows, columns = first.matrix_shape
-        if joined:
-            assert bias is not None
-            other = space.index(bias)
-            shape, axis = ((rows, 1), 1) if first.transposed else ((1, columns), 0)
-            block = Block(f"{name}+{bias}", (index, other), ((rows, columns), shape), axis)
-            layers[name] = Layer(block.name, "affine", name, bias, first.transposed, tuple(positions), block)
-            taken.update((name, bias))
-        else:
-            block = Block(name, (index,), ((rows, columns),))
-            layers[name] = Layer(name, "affine", name, None, first.transposed, tuple(positions), block)
-            taken.add(name)
+        layer = layers[name] = _layer(space, uses, name, positions, doubted)
+        taken.update(name for name in (layer.weight, layer.bias) if name is not None)
     for use in uses:
         # A bias whose weight went another way: it is a shift of that output, if all its uses are such.
         name = use.bias or ""
         if name and name not in taken and name not in doubted and name not in layers:
-            positions = [i for i, u in enumerate(uses) if name in (u.bias, u.parameter)]
-            block = vector_block(name, space, [space.index(name)])
-            layers[name] = Layer(name, "shift", name, None, False, tuple(positions), block)
+            layers[name] = _shift(space, uses, name)
     covered = {leaf for layer in layers.values() for leaf in layer.block.leaves}
     for index, name in enumerate(space.names):
         if index not in covered:
             reason = doubted.get(name, "it enters in a way that is not recognised")
             layers[name] = Layer(name, "general", name, None, False, (), vector_block(name, space, [index]), reason)
     return tuple(sorted(layers.values(), key=lambda layer: min(layer.block.leaves)))
+
+
+def _layer(space: ParameterSpace, uses: Sequence[Use], name: str, positions: Sequence[int], doubted: Mapping[str, str]) -> Layer:
+    """The layer of a parameter that enters as the weight of the uses at ``positions``."""
+    group = [uses[i] for i in positions]
+    first, index = group[0], space.index(name)
+    is_bias = any(u.bias == name for u in uses)
+    alike = len({(u.kind, u.matrix_shape, u.transposed, u.groups) for u in group}) == 1
+    in_parts = any(u.entries is not None for u in group)
+    if all(u.kind == "shift" for u in group) and not in_parts:
+        return _shift(space, uses, name)  # it may be the bias of a layer elsewhere: all of its uses count
+    if is_bias:
+        reason = "it enters as a weight and as a bias"
+        return Layer(name, "general", name, None, False, (), vector_block(name, space, [index]), reason)
+    if not alike or in_parts:
+        return Layer(name, "mixed", name, None, False, tuple(positions), vector_block(name, space, [index]))
+    kind = _KINDS[first.kind] if first.groups == 1 else "grouped"
+    bias = _joined_bias(uses, group, doubted) if kind != "embedding" else None
+    if kind == "scale":
+        block = vector_block(name if bias is None else f"{name}+{bias}", space, [index, *_indices(space, bias)])
+        return Layer(block.name, "scale", name, bias, False, tuple(positions), block)
+    rows, columns = first.matrix_shape
+    if bias is None:
+        block = Block(name, (index,), ((rows, columns),))
+    else:
+        shape, axis = ((rows, 1), 1) if first.transposed else ((1, columns), 0)
+        block = Block(f"{name}+{bias}", (index, space.index(bias)), ((rows, columns), shape), axis)
+    return Layer(block.name, kind, name, bias, first.transposed, tuple(positions), block)
+
+
+_KINDS: dict[str, Literal["affine", "scale", "embedding"]] = {"linear": "affine", "scale": "scale", "embedding": "embedding"}
+
+
+def _indices(space: ParameterSpace, bias: str | None) -> list[int]:
+    return [] if bias is None else [space.index(bias)]
+
+
+def _joined_bias(uses: Sequence[Use], group: Sequence[Use], doubted: Mapping[str, str]) -> str | None:
+    """The bias of a layer: it joins only if it enters with every use of the weight and nowhere else."""
+    bias = group[0].bias
+    if bias is None or bias in doubted or any(u.bias != bias for u in group):
+        return None
+    return bias if sum(bias in (u.bias, u.parameter) for u in uses) == len(group) else None
+
+
+def _shift(space: ParameterSpace, uses: Sequence[Use], name: str) -> Layer:
+    positions = tuple(i for i, u in enumerate(uses) if name in (u.bias, u.parameter))
+    return Layer(name, "shift", name, None, False, positions, vector_block(name, space, [space.index(name)]))

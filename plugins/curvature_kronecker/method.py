@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import curvature as cv
-from curvature.operators import BlockDiagonal, Dense, Diagonal, Kronecker
+from curvature.operators import BlockDiagonal, Dense, Diagonal, Kronecker, KroneckerEigen
 
 Array = Any
 
@@ -17,8 +17,10 @@ class KFAC(cv.Approximation):
 
     ā is the layer's input with a 1 appended where it has a bias, g the gradient at its output, over the model's own
     distribution (Fisher), draws from it (Monte Carlo), the data (empirical) or a root of the loss's Hessian (GGN). Exact
-    for one example, and for deep linear networks with squared error. Parameters that enter in other ways get their own
-    dense block, or its diagonal where they are more than ``max_dense``.
+    for one example, and for deep linear networks with squared error. An embedding's inputs are unit vectors: A is the
+    diagonal matrix of how often each row is used. Convolutions with groups share A, the mean over the groups. Parameters
+    that enter in other ways (scales and shifts, mixed ones) get their own dense block, or its diagonal where they are more
+    than ``max_dense``.
 
     Attributes:
         sharing: weights shared over T positions: "expand" treats positions as examples, "reduce" averages inputs and
@@ -27,7 +29,7 @@ class KFAC(cv.Approximation):
             π² = (tr A / dim A) / (tr G / dim G) (Martens and Grosse 2015, §6.3), or "exact", A ⊗ G + λ I in the eigenbasis.
             ``operator.solve(v, damping)`` is always exact.
         gamma: factored damping √λ that is part of the operator.
-        max_dense: largest parameter array outside of layers that gets a dense block.
+        max_dense: largest layer of another kind that gets a dense block.
 
     Source: Martens and Grosse (2015).
     """
@@ -54,22 +56,23 @@ class KFAC(cv.Approximation):
 
 @cv.estimate.dispatch
 def estimate(matrix: cv.GaussNewtonMatrix, method: KFAC, backend: cv.Backend) -> Any:
-    """{layer: {"A", "G"}, or {"block"} or {"diagonal"} outside of affine layers}."""
+    """{layer: {"A", "G"}, {"frequencies", "G"} of an embedding, or {"block"} or {"diagonal"} of other layers}."""
     return matrix.layer_average(lambda values: _statistics(values, method, backend.xp))
 
 
 def _statistics(values: Any, method: KFAC, xp: Any) -> dict[str, Array]:
     layer = values.layer
-    if layer.kind == "affine":
-        if method.sharing == "reduce":
+    if layer.kind in ("affine", "grouped", "embedding"):
+        if method.sharing == "reduce" and layer.kind == "affine":
             return _reduced(values, xp)
-        positions = values.inputs.shape[1]
-        output = values.output_gram
-        return {"A": values.input_gram, "G": output if positions == 1 else output * (1.0 / positions)}
+        positions, output = values.positions, values.output_gram
+        g = output if positions == 1 else output * (1.0 / positions)
+        if layer.kind == "embedding":
+            return {"frequencies": values.input_frequencies, "G": g}
+        return {"A": values.input_gram, "G": g}
     if layer.block.size > method.max_dense:
         return {"diagonal": values.squared_gradient()}
-    rows = xp.matrix_transpose(values.gradients())
-    return {"block": values.gram(rows)}
+    return {"block": values.second_moment()}
 
 
 def _reduced(values: Any, xp: Any) -> dict[str, Array]:
@@ -85,7 +88,9 @@ def build(method: KFAC, statistics: dict, structure: cv.Structure) -> cv.Operato
     blocks: dict[str, cv.Operator] = {}
     for layer in structure.layers:
         values = statistics[layer.name]
-        if "A" in values:
+        if "frequencies" in values:
+            blocks[layer.name] = _embedding(backend, values["frequencies"], values["G"], gamma)
+        elif "A" in values:
             a, g = _damped(backend, values["A"], values["G"], gamma)
             order = (g, a) if layer.transposed else (a, g)
             blocks[layer.name] = Kronecker([Dense(factor, backend=backend, symmetric=True) for factor in order])
@@ -104,10 +109,22 @@ def _damped(backend: cv.Backend, a: Array, g: Array, gamma: float) -> tuple[Arra
     xp = backend.xp
     identity_a = xp.eye(a.shape[0], dtype=a.dtype, device=backend.device)
     identity_g = xp.eye(g.shape[0], dtype=g.dtype, device=backend.device)
-    mean_a = xp.sum(a * identity_a) / a.shape[0]
-    mean_g = xp.sum(g * identity_g) / g.shape[0]
-    # A layer without gradient (or without input) has no scale of its own: π = 1.
+    pi = _pi(xp, xp.sum(a * identity_a) / a.shape[0], xp.sum(g * identity_g) / g.shape[0])
+    return a + (gamma * pi) * identity_a, g + (gamma / pi) * identity_g
+
+
+def _pi(xp: Any, mean_a: Array, mean_g: Array) -> Array:
+    """√(mean eigenvalue of A / that of G); a layer without gradient (or without input) has no scale of its own: 1."""
     usable = (mean_a > 0) & (mean_g > 0)
     one = xp.ones_like(mean_a)
-    pi = xp.sqrt(xp.where(usable, mean_a, one) / xp.where(usable, mean_g, one))
-    return a + (gamma * pi) * identity_a, g + (gamma / pi) * identity_g
+    return xp.sqrt(xp.where(usable, mean_a, one) / xp.where(usable, mean_g, one))
+
+
+def _embedding(backend: cv.Backend, frequencies: Array, g: Array, gamma: float) -> KroneckerEigen:
+    """diag(frequencies) ⊗ G: the inputs are unit vectors, so A is diagonal and is kept so."""
+    xp = backend.xp
+    values, vectors = backend.eigh(g)
+    if gamma != 0:
+        pi = _pi(xp, xp.mean(frequencies), xp.mean(values))
+        frequencies, values = frequencies + gamma * pi, values + gamma / pi
+    return KroneckerEigen([None, vectors], frequencies[:, None] * values[None, :], backend=backend)

@@ -236,3 +236,103 @@ def test_statistics_that_are_not_finite_are_refused():
     made = problem(x=np.full((3, 2), 1e200), y=np.zeros(3), likelihood=cv.Gaussian(), params={"w": np.ones((2, 1))})
     with np.errstate(all="ignore"), pytest.raises(cv.DataError, match="NaN or infinite"):
         cv.approximate(cv.Fisher(made), "kfac")
+
+
+def test_a_model_that_writes_into_its_inputs(be, generator):
+    if be.name == "strict":
+        pytest.skip("array_api_strict has no aliases to write into here")
+    x = be.asarray(generator.standard_normal((5, 3)))
+    before = be.to_numpy(x).copy()
+
+    def apply(p, x):
+        x -= 1.0
+        return x @ p["w"]
+
+    params = {"w": be.asarray(generator.standard_normal((3, 2)))}
+    with pytest.raises(cv.ModelError, match=r"writes into its inputs x in place.*rather than x \+= 1"):
+        cv.Problem(cv.Model(apply, params), cv.Gaussian(), (x, be.asarray(np.zeros((5, 2)))))
+    np.testing.assert_array_equal(be.to_numpy(x), before)
+
+
+def test_a_model_that_writes_into_its_parameters(be, generator):
+    if be.name == "strict":
+        pytest.skip("array_api_strict has no aliases to write into here")
+
+    def apply(p, x):
+        p["w"] *= 2.0
+        return x @ p["w"]
+
+    w = generator.standard_normal((3, 2))
+    params = {"w": be.asarray(w.copy())}
+    data = (be.asarray(generator.standard_normal((5, 3))), be.asarray(np.zeros((5, 2))))
+    with pytest.raises(cv.ModelError, match="writes into parameter 'w' in place"):
+        cv.Problem(cv.Model(apply, params), cv.Gaussian(), data)
+    np.testing.assert_array_equal(be.to_numpy(params["w"]), w)
+
+
+def hungry(limit):
+    """A model that asks for more memory than there is once it gets more than ``limit`` examples."""
+
+    def apply(p, x):
+        if x.shape[0] > limit:
+            np.ones((x.shape[0], 2**50))
+        return x @ p["w"]
+
+    return apply
+
+
+@pytest.mark.parametrize(
+    ("limit", "remedy"), [(6, "5 examples at a time do: give the data as a list of batches of at most 5"), (2, "2 examples")]
+)
+@pytest.mark.parametrize("work", ["gradient", "loss", "product", "statistics"])
+def test_a_device_without_memory(generator, limit, remedy, work):
+    params = {"w": generator.standard_normal((3, 2))}
+    data = (generator.standard_normal((10, 3)), np.zeros((10, 2)))
+    problem = cv.Problem(cv.Model(hungry(limit), params), cv.Gaussian(), data)
+    jobs = {
+        "gradient": problem.gradient,
+        "loss": problem.loss,
+        "product": lambda: cv.Fisher(problem) @ params,
+        "statistics": lambda: cv.approximate(cv.Fisher(problem), "kfac"),
+    }
+    with pytest.raises(cv.DeviceMemoryError, match=f"10 examples does not fit the memory.*; {remedy}"):
+        jobs[work]()
+
+
+def test_a_device_without_memory_for_one_example(generator):
+    problem = cv.Problem(cv.Model(hungry(2), {"w": np.ones((3, 2))}), cv.Gaussian(), (np.ones((8, 3)), np.zeros((8, 2))))
+    problem.model.apply = hungry(0)
+    with pytest.raises(cv.DeviceMemoryError, match="nor does a single example"):
+        problem.gradient()
+
+
+def test_nothing_stays_allocated_after_a_lack_of_memory():
+    import gc
+    import weakref
+
+    kept = []
+
+    def apply(p, x):
+        if x.shape[0] > 4:
+            big = np.ones((1000, 1000))
+            kept.append(weakref.ref(big))
+            np.ones((x.shape[0], 2**50))
+        return x @ p["w"]
+
+    problem = cv.Problem(cv.Model(apply, {"w": np.ones((3, 2))}), cv.Gaussian(), (np.ones((8, 3)), np.zeros((8, 2))))
+    with pytest.raises(cv.DeviceMemoryError) as caught:
+        problem.gradient()
+    gc.collect()
+    assert kept
+    assert all(reference() is None for reference in kept)
+    assert "4 examples at a time" in str(caught.value)
+
+
+def test_data_on_another_device_than_the_parameters():
+    import array_api_strict
+
+    other = array_api_strict.Device("device1")
+    x = array_api_strict.ones((4, 3), device=other)
+    params = {"w": array_api_strict.ones((3, 2))}
+    with pytest.raises(cv.MixedBackendError, match=r"batch 0: x is on device .*device1.*the parameters.*CPU_DEVICE.*be\.asarray"):
+        cv.Problem(cv.Model(lambda p, x: x @ p["w"], params), cv.Gaussian(), (x, array_api_strict.ones((4, 2))))

@@ -69,26 +69,15 @@ def test_a_weight_that_is_used_twice(be, generator):
     check_against_dense(problem)
 
 
-def test_a_weight_tied_in_two_orientations_takes_the_general_path(be, generator):
+def test_a_weight_tied_in_two_orientations(be, generator):
     def apply(p, x):
         xp = cv.namespace(x)
         return xp.tanh(x @ p["w"]) @ xp.matrix_transpose(p["w"]) @ p["v"]
 
     params = {"w": generator.standard_normal((3, 4)), "v": generator.standard_normal((3, 2))}
     problem = make(be, apply, params, generator.standard_normal((5, 3)))
-    with pytest.warns(cv.FallbackWarning, match="'w'.*several orientations"):
-        check_against_dense(problem)
-
-
-def test_a_scale_takes_the_general_path(be, generator):
-    def apply(p, x):
-        return (x * p["scale"]) @ p["w"]
-
-    params = {"scale": generator.standard_normal(3), "w": generator.standard_normal((3, 2))}
-    problem = make(be, apply, params, generator.standard_normal((5, 3)))
-    assert kinds(problem) == {"scale": "general", "w": "affine"}
-    with pytest.warns(cv.FallbackWarning, match="'scale'"):
-        check_against_dense(problem)
+    assert kinds(problem) == {"w": "mixed", "v": "affine"}
+    check_against_dense(problem)
 
 
 def test_a_weight_that_enters_in_a_second_way_is_not_half_counted(be, generator):
@@ -174,12 +163,13 @@ def test_a_vector_that_is_a_bias_here_and_a_shift_there(be, generator, apply):
 
 
 def test_a_structure_is_not_carried_over_to_other_positions(be, generator):
-    """At T = 1 a product of (N·T, d) looks like one of examples; at T = 3 it is not."""
+    """At T = 1 a product of (T·N, d) looks like one of examples; at T = 3 it is not."""
 
     def pooled(p, x):
         xp = cv.namespace(x)
         n, t, d = x.shape
-        return xp.sum(xp.reshape(xp.reshape(x, (n * t, d)) @ p["w"] + p["b"], (n, t, 2)), axis=1)
+        flat = xp.reshape(xp.permute_dims(x, (1, 0, 2)), (t * n, d))
+        return xp.sum(xp.reshape(flat @ p["w"] + p["b"], (t, n, 2)), axis=0)
 
     params = {"w": generator.standard_normal((4, 2)), "b": generator.standard_normal(2)}
     one = make(be, pooled, params, generator.standard_normal((5, 1, 4)))

@@ -11,7 +11,7 @@ import curvature as cv
 from curvature import errors
 from curvature.registry import discovery
 
-NAMES = ("numpy", "torch")
+NAMES = ("cupy", "jax", "numpy", "torch")
 
 
 def _statuses() -> dict[str, str]:
@@ -160,6 +160,6 @@ def test_registering_a_broken_plugin_by_hand_raises_and_leaves_nothing(make_plug
 
 
 def test_hooks_that_are_called_reach_the_plugins(make_plugin: Callable) -> None:
-    plugin = make_plugin({"curvature_adapt_model": lambda model: ("adapted", model)})
+    plugin = make_plugin({"curvature_adapt_model": lambda model, output: ("adapted", model, output)})
     cv.register(plugin, name="adapter")
-    assert cv.registry.hooks().curvature_adapt_model(model=3) == ("adapted", 3)
+    assert cv.registry.hooks().curvature_adapt_model(model=3, output="logits") == ("adapted", 3, "logits")

@@ -41,7 +41,7 @@ def test_mistyped_backend(typed: str, meant: str) -> None:
     with pytest.raises(errors.UnknownBackendError, match=f"did you mean '{meant}'") as caught:
         cv.backend(typed)
     assert isinstance(caught.value, LookupError)
-    assert "registered: numpy, torch" in str(caught.value)
+    assert "registered: cupy, jax, numpy, torch" in str(caught.value)
     assert typed in str(caught.value)
 
 

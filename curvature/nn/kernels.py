@@ -1,0 +1,32 @@
+"""Where a backend's own implementation of a layer takes the place of the portable one.
+
+A backend offers kernels by a mapping ``kernels`` from the names below to functions. The arguments are checked and in
+normal form when a kernel is called:
+
+| name | arguments | result |
+|---|---|---|
+| ``linear`` | x (…, d_in), weight (d_out, d_in), bias (d_out,) or None | (…, d_out) |
+| ``conv2d`` | x (N, c_in, H, W), weight (c_out, c_in / groups, h, w), bias (c_out,) or None, stride (rows, columns), padding ((top, bottom), (left, right)), dilation (rows, columns), groups | (N, c_out, H', W') |
+| ``embedding`` | indices (…), weight (n, d) | (…, d) |
+| ``gelu`` | x | like x |
+
+A kernel must give what the portable function gives, to rounding, with derivatives of every order in every transform of
+the library. A backend leaves out what it has no better way for.
+"""  # noqa: E501
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..autodiff import Traced
+from ..registry import backend_of
+
+Array = Any
+
+
+def kernel(name: str, x: Array, *others: Array | None) -> Callable[..., Array] | None:
+    """The kernel of the backend of ``x``, or None where there is none or an argument is traced by ``curvature.autodiff``."""
+    if any(type(a) is Traced for a in (x, *others)):
+        return None
+    return backend_of(x).kernels.get(name)
