@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from array_api_compat import is_torch_array
 
 import curvature as cv
 from curvature.backend import CAPABILITIES
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 _DERIVED = ("jit",)  # a function runs as it is unless torch.compile is asked for
 
@@ -24,6 +31,29 @@ def curvature_register_backends() -> list[cv.BackendSpec]:
             probe="curvature_torch:why_not",
         )
     ]
+
+
+@cv.hookimpl
+def curvature_adapt_model(model: Any, output: Any) -> cv.Model | None:
+    """A ``torch.nn.Module`` as a model: see ``curvature_torch.module.adapt``."""
+    if "torch" not in sys.modules:  # then nobody has a module
+        return None
+    from .module import adapt
+
+    return adapt(model, output)
+
+
+def update(module: nn.Module, params: Mapping[str, Tensor]) -> None:
+    """Write parameters, such as trained ones, into the ``torch.nn.Module`` that they came from, in place.
+
+    ``params`` are all parameters of the module that require gradients, by name, as in ``curvature.as_model(module).params``.
+
+    Raises:
+        ModelError: names or shapes other than the module's.
+    """
+    from .module import update
+
+    update(module, params)
 
 
 def why_not() -> str | None:

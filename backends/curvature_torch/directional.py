@@ -14,9 +14,10 @@ from torch import Tensor
 
 import curvature as cv
 
+from .found import Found
 from .nesting import differentiating, recording, variables
 from .recording import Recorder
-from .resolution import Found, resolve
+from .resolution import Resolution
 from .reverse import matching_leaves
 from .support import require_second_derivatives, supported
 
@@ -29,15 +30,15 @@ def hvp(f: Callable[[Tree], Tensor], params: Tree, tangent: Tree) -> Tree:
     v = dict(zip(space.names, matching_leaves(tangent, space.treespec, "the tangent", "the parameters"), strict=True))
     with recording(), supported():
         leaves = dict(zip(space.names, variables(space.flatten(params), nested=False), strict=True))
-        recorder = Recorder(leaves)
+        recorder = Recorder(leaves, {})
         with recorder, differentiating():
             value = f(space.unflatten(list(leaves.values())))
         if not isinstance(value, Tensor) or not value.requires_grad:
             return space.unflatten([torch.zeros_like(p) for p in leaves.values()])
         require_second_derivatives([value])
-        found, unrecognised, _ = resolve(recorder, value, by_example=False)
-        excluded = _excluded(found, unrecognised)
-        layers = [use for use in found if _is_product(use, excluded)]
+        resolution = Resolution(recorder, value, None)
+        excluded = _excluded(resolution.found, resolution.unrecognised)
+        layers = [use for use in resolution.found if _is_product(use, excluded)]
         covered = {path for use in layers for path in _paths(use)} - excluded
         others = [path for path in space.names if path not in covered]
         products = [_product(use, excluded, v) for use in layers]
@@ -59,22 +60,21 @@ def _excluded(found: Sequence[Found], unrecognised: Iterable[str]) -> set[str]:
 
 
 def _is_product(use: Found, excluded: set[str]) -> bool:
-    record = use.record
-    return record.weight is not None and record.patches is None and not use.is_flat and record.weight.path not in excluded
+    record, view = use.record, use.record.view
+    plain = record.kind == "linear" and record.features == (-1,) and record.patches is None and view.gather is None
+    return plain and view.path not in excluded
 
 
 def _paths(use: Found) -> list[str]:
     """Parameters of the use."""
-    views = (use.record.weight, use.record.bias)
-    return [view.path for view in views if view is not None] + ([use.bias] if use.bias is not None else [])
+    return [use.record.view.path] + ([use.bias] if use.bias is not None else [])
 
 
 def _product(use: Found, excluded: set[str], v: dict[str, Tensor]) -> Tensor:
     """a V + v_b, the derivative of the layer's output along the direction with its inputs held."""
     record = use.record
-    assert record.weight is not None
     assert record.attached is not None
-    matrix = v[record.weight.path].reshape(record.weight.matrix_shape)
+    matrix = v[record.view.path].reshape(record.view.matrix_shape)
     bias = v[use.bias] if use.bias is not None and use.bias not in excluded else None
     if record.attached.ndim == 2 and bias is not None:
         return torch.addmm(bias.reshape(-1), record.attached, matrix.T if record.by_rows else matrix)

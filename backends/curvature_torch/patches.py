@@ -6,48 +6,50 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 @dataclass(frozen=True)
 class Patches:
-    """How a two-dimensional convolution cuts its input.
+    """How a convolution in any number of dimensions cuts its input.
 
     Attributes:
-        kernel, stride, dilation: height and width.
-        padding: zeros at (left, right, top, bottom), the order of ``torch.nn.functional.pad``.
+        kernel, stride, dilation: a number for each dimension.
+        padding: zeros before and after, from the last dimension to the first, as ``torch.nn.functional.pad`` takes them.
     """
 
-    kernel: tuple[int, int]
-    stride: tuple[int, int]
-    dilation: tuple[int, int]
-    padding: tuple[int, int, int, int]
+    kernel: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    padding: tuple[int, ...]
 
     @classmethod
     def of(cls, kernel: Sequence[int], stride: Any, padding: Any, dilation: Any) -> Patches:
-        """From the arguments of ``torch.nn.functional.conv2d``."""
-        height, width = kernel
-        spread = _pair(dilation)
-        if padding == "valid":
-            padding = 0
-        if padding == "same":  # torch puts the odd one at the end
-            rows, columns = spread[0] * (height - 1), spread[1] * (width - 1)
-            pads = (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2)
-        else:
-            y, x = _pair(padding)
-            pads = (x, x, y, y)
-        return cls((height, width), _pair(stride), spread, pads)
+        """From the arguments of ``torch.nn.functional.conv1d``, ``conv2d`` or ``conv3d``."""
+        count = len(kernel)
+        spread = _numbers(dilation, count)
+        pads: list[int] = []
+        for axis in reversed(range(count)):
+            if padding == "same":  # torch puts the odd one at the end
+                total = spread[axis] * (kernel[axis] - 1)
+                pads += [total // 2, total - total // 2]
+            else:
+                pads += [0 if padding == "valid" else _numbers(padding, count)[axis]] * 2
+        return cls(tuple(kernel), _numbers(stride, count), spread, tuple(pads))
 
     def cut(self, x: Tensor) -> Tensor:
-        """Patches (N, T, c_in k_h k_w) of images (N, c_in, H, W)."""
+        """Patches (N, T, c_in ∏ kernel) of (N, c_in, *sizes), T the positions of the output in row-major order."""
         if any(self.padding):
-            x = torch.nn.functional.pad(x, self.padding)
-        return torch.nn.functional.unfold(x, self.kernel, dilation=self.dilation, stride=self.stride).mT
+            x = F.pad(x, self.padding)
+        count = len(self.kernel)
+        for axis, (side, step, spread) in enumerate(zip(self.kernel, self.stride, self.dilation, strict=True)):
+            x = x.unfold(2 + axis, spread * (side - 1) + 1, step)[..., ::spread]
+        # (N, c_in, *outputs, *kernel): all of them strides of one array, copied once.
+        x = x.movedim(1, 1 + count)
+        return x.reshape(x.shape[0], x.shape[1 : 1 + count].numel(), -1)
 
 
-def _pair(value: Any) -> tuple[int, int]:
-    if isinstance(value, int):
-        return (value, value)
-    values = tuple(int(v) for v in value)
-    return (values[0], values[-1])
+def _numbers(value: Any, count: int) -> tuple[int, ...]:
+    values = (value,) if isinstance(value, int) else tuple(int(v) for v in value)
+    return values * count if len(values) == 1 else values

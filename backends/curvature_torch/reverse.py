@@ -88,7 +88,7 @@ def gradients(
             materialize_grads=True,
             allow_unused=True,
         )
-    return list(found)
+    return [g if g.layout is torch.strided else g.to_dense() for g in found]  # sparse ones: nn.Embedding(sparse=True)
 
 
 def vjp(f: Function, params: Tree, where: Place) -> tuple[Tree, Function]:

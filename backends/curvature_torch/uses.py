@@ -13,9 +13,11 @@ import curvature as cv
 
 from .nesting import Place, differentiating, place, recording, variables
 from .recording import Recorder
-from .resolution import resolve
+from .records import Record
+from .resolution import Resolution
 from .reverse import gradients
 from .support import supported
+from .written_out import WRITTEN_OUT
 
 Tree = Any
 
@@ -28,7 +30,7 @@ def parameter_uses(f: Callable[[Tree, Any], Tensor], params: Tree, x: Any) -> To
         raise cv.UnsupportedError("parameter_uses cannot be differentiated or mapped; call it outside of the transform")
     with recording():
         leaves = variables(arrays, nested=False)
-        recorder = Recorder(dict(zip(space.names, leaves, strict=True)))
+        recorder = Recorder(dict(zip(space.names, leaves, strict=True)), WRITTEN_OUT)
         with recorder, differentiating():
             outputs = f(space.unflatten(leaves), x)
     if not isinstance(outputs, Tensor):
@@ -47,12 +49,13 @@ class TorchParameterUses(cv.ParameterUses):
         self._graph = outputs
         self._space = space
         self._leaves = leaves
-        self._found, self.unrecognised, self.unused = resolve(recorder, outputs)
+        resolution = Resolution(recorder, outputs, self._of_one_example)
+        self._found, self.unrecognised, self.unused = resolution.found, resolution.unrecognised, resolution.unused
 
     @cached_property
     def uses(self) -> tuple[cv.Use, ...]:  # type: ignore[override]
         """The recognised uses. (Patches of convolutions are cut when this is first asked for.)"""
-        return tuple(found.use() for found in self._found)
+        return tuple(found.use(self.outputs) for found in self._found)
 
     def cotangents(self, seeds: Tensor) -> Sequence[Tensor]:
         edges = [found.edge for found in self._found]
@@ -83,7 +86,15 @@ class TorchParameterUses(cv.ParameterUses):
             found = torch.autograd.grad(
                 self._graph, inputs, seeds.detach(), retain_graph=True, allow_unused=True, is_grads_batched=batched
             )
-        return list(found)
+        return [g if g is None or g.layout is torch.strided else g.to_dense() for g in found]
+
+    def _of_one_example(self, records: Sequence[Record], example: int) -> list[Tensor | None]:
+        """Cotangents at the results of records, of random cotangents of one example's outputs."""
+        seeds = torch.zeros_like(self.outputs)
+        shape = tuple(self.outputs.shape[1:])
+        random = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        seeds[example] = random.to(seeds)
+        return self._backward([record.edge for record in records], seeds)
 
     def _complete(self, pulled: Sequence[Tensor | None], seeds: Tensor) -> list[Tensor]:
         return [

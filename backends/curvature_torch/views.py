@@ -1,94 +1,126 @@
-"""Views of a parameter that are still the parameter, and which functions of torch make them."""
+"""Views of a parameter: tensors that hold it, or some of its entries, and nothing else."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class View:
-    """A tensor that holds a whole parameter: a row-major reshape of it, or the transpose of a two-dimensional one.
+    """A tensor whose entries are entries of one parameter.
 
     Attributes:
         path: name of the parameter.
+        total: how many entries the parameter has.
         shape: shape of the tensor.
-        transposed: whether it is the transpose of the row-major matrix of shape ``shape[::-1]``.
+        transposed: whether it is the transpose of the parameter as a row-major matrix of shape ``shape[::-1]``.
+        gather: None where the tensor is the whole parameter, reshaped or transposed; otherwise makes the positions (in the
+            parameter, in row-major order) of its entries, integers of shape ``shape``, on the given device.
+        lookup: the rows that were looked up, if it is such a table of rows.
+        expanded: whether it repeats what it holds, so that one of its axes may be that of the examples.
     """
 
     path: str
+    total: int
     shape: tuple[int, ...]
     transposed: bool = False
+    gather: Callable[[torch.device], Tensor] | None = None
+    lookup: Lookup | None = None
+    expanded: bool = False
 
     @property
-    def is_matrix(self) -> bool:
-        """Whether it can be multiplied as a matrix (d_in, d_out) or (d_out, d_in)."""
-        return len(self.shape) == 2
+    def is_whole(self) -> bool:
+        """Whether it is the parameter in row-major order."""
+        return self.gather is None and not self.transposed
+
+    @property
+    def size(self) -> int:
+        """How many entries it has."""
+        return math.prod(self.shape)
 
     @property
     def matrix_shape(self) -> tuple[int, int]:
-        """Shape of the parameter as a row-major matrix."""
+        """Shape of the parameter (of what is gathered from it) as a row-major matrix, of a view with two axes."""
         rows, columns = self.shape
         return (columns, rows) if self.transposed else (rows, columns)
 
+    def positions(self, device: torch.device) -> Tensor:
+        """Where in the parameter its entries are, integers of shape ``shape``."""
+        if self.gather is not None:
+            return self.gather(device)
+        numbers = torch.arange(self.size, device=device)
+        return numbers.reshape(self.shape[::-1]).T if self.transposed else numbers.reshape(self.shape)
+
+    def entries(self, device: torch.device) -> Tensor | None:
+        """``Use.entries`` of this view read in row-major order."""
+        return None if self.is_whole else self.positions(device).reshape(-1)
+
     def is_vector(self, size: int) -> bool:
-        """Whether it is a vector of ``size`` entries along its last axis."""
-        return not self.transposed and self.shape[-1:] == (size,) and math.prod(self.shape) == size
+        """Whether it is the whole parameter as a vector of ``size`` entries along its last axis."""
+        return self.is_whole and self.shape[-1:] == (size,) and self.size == size
+
+    @property
+    def is_gathered(self) -> bool:
+        """Whether its gradient is that of its entries (not so where a padding row is among them)."""
+        return self.lookup is None or self.lookup.padding is None
+
+    def unrepeated(self, device: torch.device) -> tuple[View, tuple[int, ...]]:
+        """The view of what it holds without its repetitions along axes; the other axes, counted from the end."""
+        positions = self.positions(device)
+        axes = range(positions.ndim)
+        repeated = [axis for axis in axes if _is_constant(positions, axis)]
+        for axis in repeated:
+            positions = positions.narrow(axis, 0, 1)
+        own = tuple(axis - positions.ndim for axis in axes if axis not in repeated)
+        shape = tuple(positions.shape)
+        if positions.numel() == self.total and torch.equal(positions.reshape(-1), torch.arange(self.total, device=device)):
+            return View(self.path, self.total, shape), own
+        return View(self.path, self.total, shape, gather=lambda device: positions.to(device)), own
 
 
-Derive = Callable[[View, Tensor], "View | None"]
+def _is_constant(positions: Tensor, axis: int) -> bool:
+    if positions.shape[axis] == 1 or positions.stride(axis) == 0:
+        return True
+    return bool((positions == positions.narrow(axis, 0, 1)).all())
 
 
-def _transposed(view: View, result: Tensor) -> View | None:
-    shape = tuple(result.shape)
-    if len(shape) == 1:  # .T of a vector
-        return View(view.path, shape, view.transposed)
-    return View(view.path, shape, not view.transposed) if len(shape) == 2 else None
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """Rows of a table, the tensor having the shape (*numbers.shape, *table.shape[1:]).
+
+    Attributes:
+        table: what was looked up in.
+        numbers: of the rows, none of them negative.
+        padding: number of a row that gets no gradient.
+    """
+
+    table: View
+    numbers: Tensor
+    padding: int | None = None
+
+    @property
+    def width(self) -> tuple[int, ...]:
+        """Shape of a row."""
+        return self.table.shape[1:]
+
+    def positions(self, device: torch.device) -> Tensor:
+        """``View.positions`` of the rows."""
+        return self.table.positions(device)[self.numbers]
 
 
-def _reshaped(view: View, result: Tensor) -> View | None:
-    shape = tuple(result.shape)
-    if view.transposed:  # any other shape would mix its rows and columns
-        return view if shape == view.shape else None
-    return View(view.path, shape)
-
-
-def _permuted(*axes: Any) -> bool | None:
-    """Whether a permutation of two axes swaps them; None if it is not one of two axes."""
-    flat = tuple(axes[0]) if len(axes) == 1 and not isinstance(axes[0], int) else axes
-    if len(flat) != 2 or not all(isinstance(axis, int) for axis in flat):
+def looked_up(table: View, numbers: Tensor, padding: int | None = None) -> View | None:
+    """``table[numbers]``."""
+    if not table.shape or numbers.dtype not in (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8):
         return None
-    return tuple(axis % 2 for axis in flat) == (1, 0)
-
-
-_T = torch.Tensor
-_FLIPS = {torch.t, _T.t, torch.adjoint, _T.adjoint} | {p.__get__ for p in (_T.T, _T.mT, _T.H, _T.mH)}  # type: ignore[attr-defined]
-_SWAPS = {torch.transpose, _T.transpose, torch.swapaxes, _T.swapaxes, torch.swapdims, _T.swapdims}
-_PERMUTES = {torch.permute, _T.permute}
-_RESHAPES = {
-    *(torch.reshape, torch.flatten, torch.ravel, torch.squeeze, torch.unsqueeze, torch.unflatten, torch.clone),
-    *(_T.reshape, _T.flatten, _T.ravel, _T.squeeze, _T.unsqueeze, _T.unflatten, _T.clone),
-    *(_T.view, _T.view_as, _T.reshape_as, _T.contiguous, _T.to),
-}
-VIEWS = frozenset(_FLIPS | _SWAPS | _PERMUTES | _RESHAPES)
-"""Functions whose first argument is the tensor that they show in another shape."""
-
-
-def derived(func: Any, view: View, source: Tensor, result: Any, rest: tuple[Any, ...], named: dict[str, Any]) -> View | None:
-    """What ``result = func(source, *rest, **named)`` is if ``source`` is ``view``; None if it is no longer a view."""
-    if not isinstance(result, Tensor) or (result.dtype, result.device) != (source.dtype, source.device):
-        return None
-    axes = rest + tuple(named.values())
-    if func in _SWAPS:
-        if source.ndim != 2 or len(axes) != 2:
-            return None
-        return _transposed(view, result) if (axes[0] - axes[1]) % 2 else _reshaped(view, result)
-    if func in _PERMUTES:
-        swapped = _permuted(*axes) if source.ndim == 2 else None
-        return None if swapped is None else (_transposed if swapped else _reshaped)(view, result)
-    return (_transposed if func in _FLIPS else _reshaped)(view, result)
+    rows = table.shape[0]
+    # A copy: whoever made the numbers may write others in their place.
+    numbers = numbers.detach().to(torch.int64).remainder(rows)
+    lookup = Lookup(table, numbers, None if padding is None else padding % rows)
+    return View(
+        table.path, table.total, (*numbers.shape, *lookup.width), gather=lookup.positions, lookup=lookup, expanded=table.expanded
+    )

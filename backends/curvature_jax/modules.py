@@ -1,0 +1,151 @@
+"""Flax NNX and Equinox modules as models, and trained parameters back into them.
+
+Parameters become nested dictionaries named as the module names its attributes: ``layers.0.kernel``.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+
+import curvature as cv
+from curvature.problem import outputs_of
+
+from .tree_nodes import key_name
+
+Array = Any
+Tree = Any
+
+
+def is_known(module: Any) -> bool:
+    """Whether ``module`` is a Flax NNX or an Equinox module."""
+    return _is_nnx(module) or _is_equinox(module)
+
+
+def adapted(module: Any, output: Any, by_example: bool | None = None) -> cv.Model:
+    """The module as a model: see ``curvature_jax.as_model``."""
+    parts = _parts(module)
+    maps = _is_equinox(module) if by_example is None else by_example
+
+    def apply(params: Tree, x: Any) -> Array:
+        called = parts.module(params)
+        if not maps:
+            return outputs_of(_call(called, x), output)
+        return jax.vmap(lambda one: outputs_of(_call(called, one), output))(x)
+
+    return cv.Model(apply, parts.params)
+
+
+def updated(module: Any, params: Tree) -> Any:
+    """The module with these parameters: see ``curvature_jax.update``."""
+    parts = _parts(module)
+    cv.ParameterSpace.of(parts.params).flatten(params, what="params")
+    if not _is_nnx(module):
+        return parts.module(params)
+    from flax import nnx
+
+    nnx.update(module, parts.state(params))
+    return module
+
+
+def _call(module: Any, x: Any) -> Any:
+    """Dictionaries of inputs are keyword arguments, tuples positional ones."""
+    if isinstance(x, dict):
+        return module(**x)
+    return module(*x) if isinstance(x, tuple) else module(x)
+
+
+def _is_nnx(module: Any) -> bool:
+    nnx = sys.modules.get("flax.nnx")
+    return nnx is not None and isinstance(module, nnx.Module)
+
+
+def _is_equinox(module: Any) -> bool:
+    equinox = sys.modules.get("equinox")
+    return equinox is not None and isinstance(module, equinox.Module)
+
+
+class _Parts:
+    """A module taken apart, with the way back.
+
+    Attributes:
+        params: its parameters as nested dictionaries.
+    """
+
+    def __init__(self, state: Any, rebuild: Callable[[Any], Any], what: str) -> None:
+        found, self._structure = jax.tree_util.tree_flatten_with_path(state)
+        if not found:
+            raise cv.DataError(f"{what} has no parameters")
+        self._paths = [_keys(path) for path, _ in found]
+        self._rebuild = rebuild
+        self.params: Tree = _nested(self._paths, [leaf for _, leaf in found])
+
+    def state(self, params: Tree) -> Any:
+        """The parameters in the framework's own container."""
+        return jax.tree_util.tree_unflatten(self._structure, [_at(params, path) for path in self._paths])
+
+    def module(self, params: Tree) -> Any:
+        """A module with these parameters; nothing of the original is touched when it runs."""
+        return self._rebuild(self.state(params))
+
+
+def _parts(module: Any) -> _Parts:
+    if _is_nnx(module):
+        return _nnx_parts(module)
+    if _is_equinox(module):
+        return _equinox_parts(module)
+    kind = type(module)
+    raise cv.UnsupportedError(
+        f"a {kind.__module__}.{kind.__qualname__} is neither a Flax NNX nor an Equinox module; pass (apply, params), for Flax "
+        f"Linen for example (module.apply, variables)"
+    )
+
+
+def _nnx_parts(module: Any) -> _Parts:
+    """``nnx.Param``s are the parameters; all other variables (statistics, counters, random state) stay as they are now."""
+    from flax import nnx
+
+    graph, params, rest = nnx.split(module, nnx.Param, ...)
+    leaves, structure = jax.tree_util.tree_flatten(rest)
+
+    def rebuild(state: Any) -> Any:
+        # Containers made anew each time: what a call writes into its variables is gone with them.
+        return nnx.merge(graph, state, jax.tree_util.tree_unflatten(structure, leaves))
+
+    return _Parts(params, rebuild, f"the module {type(module).__name__}")
+
+
+def _equinox_parts(module: Any) -> _Parts:
+    """Floating arrays are the parameters; everything else (integers, functions, NumPy arrays' flags) stays."""
+    import equinox
+
+    params, static = equinox.partition(module, equinox.is_inexact_array)
+    return _Parts(params, lambda state: equinox.combine(state, static), f"the module {type(module).__name__}")
+
+
+def _keys(path: Sequence[Any]) -> tuple[Any, ...]:
+    """Names and numbers along a path of JAX, without the box that NNX puts around each array."""
+    keys = [key_name((step,)) for step in path]
+    if len(keys) > 1 and keys[-1] in ("value", "raw_value"):
+        keys.pop()
+    return tuple(keys)
+
+
+def _nested(paths: Sequence[tuple[Any, ...]], leaves: Sequence[Array]) -> Tree:
+    """Nested dictionaries with the leaves at their paths."""
+    root: dict[Any, Any] = {}
+    for path, leaf in zip(paths, leaves, strict=True):
+        node = root
+        for key in path[:-1]:
+            node = node.setdefault(key, {})
+        node[path[-1]] = leaf
+    return root
+
+
+def _at(tree: Tree, path: Sequence[Any]) -> Array:
+    for key in path:
+        tree = tree[key]
+    return tree
