@@ -75,6 +75,7 @@ CASES: dict[str, Callable[[Callable[[Any], Any], np.random.Generator], cv.Operat
     "kronecker": lambda a, rng: Kronecker([a(spd(rng, 2)), a(spd(rng, 3))]),
     "kronecker of three": lambda a, rng: Kronecker([a(rng.standard_normal((n, n))) for n in (2, 1, 3)]),
     "kronecker-eigen": lambda a, rng: Kronecker([a(spd(rng, 2)), a(spd(rng, 3))]).eigenbasis(),
+    "diagonal ⊗ dense": lambda a, rng: KroneckerEigen([None, a(np.linalg.qr(spd(rng, 3))[0])], a(rng.uniform(1, 2, (2, 3)))),
     "blocks": lambda a, rng: BlockDiagonal({"z": Diagonal(a(rng.uniform(1, 2, 2))), "a": Dense(a(spd(rng, 3)))}),
     "blocks of parameters": layered,
     "nested blocks": lambda a, rng: BlockDiagonal(
@@ -135,7 +136,7 @@ def _insides(operator: cv.Operator) -> Any:
         case Kronecker():
             return list(operator.factors)
         case KroneckerEigen():
-            return [host(q) for q in operator.bases], host(operator.values)
+            return [None if q is None else host(q) for q in operator.bases], host(operator.values)
         case BlockDiagonal():
             return dict(operator.blocks), operator.partition
     raise AssertionError(f"{type(operator).__name__} has no attributes known here")

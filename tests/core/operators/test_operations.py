@@ -37,12 +37,24 @@ def operators(be, rng):
         "kronecker": Kronecker([a(spd(rng, 2)), a(spd(rng, 3))]),
         "kronecker of three": Kronecker([a(spd(rng, 2)), a(spd(rng, 3)), a(spd(rng, 2))]),
         "kronecker-eigen": KroneckerEigen([a(x) for x in q], a(w)),
+        "diagonal ⊗ dense": KroneckerEigen([None, a(q[1])], a(w)),
+        "dense ⊗ diagonal": KroneckerEigen([a(q[0]), None], a(w)),
         "block-diagonal": BlockDiagonal([Diagonal(a(rng.uniform(1, 2, 2))), Dense(a(spd(rng, 3)))]),
         "laid-out blocks": BlockDiagonal(blocks, partition=layered_partition()),
     }
 
 
-CASES = ["dense", "diagonal", "kronecker", "kronecker of three", "kronecker-eigen", "block-diagonal", "laid-out blocks"]
+CASES = [
+    "dense",
+    "diagonal",
+    "kronecker",
+    "kronecker of three",
+    "kronecker-eigen",
+    "diagonal ⊗ dense",
+    "dense ⊗ diagonal",
+    "block-diagonal",
+    "laid-out blocks",
+]
 
 
 @pytest.fixture(params=CASES)
