@@ -10,6 +10,7 @@ import jax
 from curvature.backend import Closure
 
 from .errors import traceable
+from .program import has_reverse_rule_alone
 from .packed import Packed, packed
 
 Array = Any
@@ -74,10 +75,6 @@ def _hvp(f: Any, params: Packed, tangent: Packed) -> Packed:
 
 
 def _jvp(f: Any, params: Packed, tangent: Packed) -> tuple[Packed, Packed]:
-    try:
-        return jax.jvp(f, (params,), (tangent,))
-    except TypeError as error:
-        _require_custom_vjp(error)
     value, push = _linearize(f, params)
     return value, push(tangent)
 
@@ -87,10 +84,9 @@ def _vjp(f: Any, params: Packed) -> tuple[Packed, Any]:
 
 
 def _linearize(f: Any, params: Packed) -> tuple[Packed, Any]:
-    try:
-        return jax.linearize(f, params)
-    except TypeError as error:
-        _require_custom_vjp(error)
+    value, push = jax.linearize(f, params)
+    if not has_reverse_rule_alone(jax.make_jaxpr(push)(params).jaxpr):
+        return value, push
     # Jᵀ is linear, and the transpose of it is J.
     value, back = jax.vjp(f, params)
     return value, jax.tree_util.Partial(_transposed, jax.tree_util.Partial(_first, back), value)
@@ -98,12 +94,6 @@ def _linearize(f: Any, params: Packed) -> tuple[Packed, Any]:
 
 def _first(back: Any, cotangent: Packed) -> Packed:
     return back(cotangent)[0]
-
-
-def _require_custom_vjp(error: TypeError) -> None:
-    """Pass over the refusal of forward mode by ``jax.custom_vjp``, and over nothing else."""
-    if "custom_vjp" not in str(error):
-        raise error
 
 
 def _jvp_and_pull(f: Any, params: Packed, tangent: Packed) -> tuple[Packed, Packed, Any]:

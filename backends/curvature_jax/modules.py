@@ -36,7 +36,7 @@ def adapted(module: Any, output: Any, by_example: bool | None = None) -> cv.Mode
             return outputs_of(_call(called, x), output)
         return jax.vmap(lambda one: outputs_of(_call(called, one), output))(x)
 
-    return cv.Model(apply, parts.params)
+    return cv.Model(apply, parts.params, bound_to=parts.what)
 
 
 def updated(module: Any, params: Tree) -> Any:
@@ -73,6 +73,7 @@ class _Parts:
 
     Attributes:
         params: its parameters as nested dictionaries.
+        what: what it is called.
     """
 
     def __init__(self, state: Any, rebuild: Callable[[Any], Any], what: str) -> None:
@@ -81,6 +82,7 @@ class _Parts:
             raise cv.DataError(f"{what} has no parameters")
         self._paths = [_keys(path) for path, _ in found]
         self._rebuild = rebuild
+        self.what = what
         self.params: Tree = _nested(self._paths, [leaf for _, leaf in found])
 
     def state(self, params: Tree) -> Any:
@@ -115,7 +117,7 @@ def _nnx_parts(module: Any) -> _Parts:
         # Containers made anew each time: what a call writes into its variables is gone with them.
         return nnx.merge(graph, state, jax.tree_util.tree_unflatten(structure, leaves))
 
-    return _Parts(params, rebuild, f"the module {type(module).__name__}")
+    return _Parts(params, rebuild, f"the Flax NNX module {type(module).__name__}")
 
 
 def _equinox_parts(module: Any) -> _Parts:
@@ -123,7 +125,7 @@ def _equinox_parts(module: Any) -> _Parts:
     import equinox
 
     params, static = equinox.partition(module, equinox.is_inexact_array)
-    return _Parts(params, lambda state: equinox.combine(state, static), f"the module {type(module).__name__}")
+    return _Parts(params, lambda state: equinox.combine(state, static), f"the Equinox module {type(module).__name__}")
 
 
 def _keys(path: Sequence[Any]) -> tuple[Any, ...]:

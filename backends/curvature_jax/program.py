@@ -113,7 +113,7 @@ class Program:
                 continue
             kept = tuple(None if _is_dropped(v) else self._value(v.aval) for v in equation.outvars)
             numbers.update((v, n) for v, n in zip(equation.outvars, kept, strict=True) if n is not None)
-            self.steps.append(Step(equation.primitive.name, equation.params, inputs, kept, _runner(equation)))
+            self.steps.append(Step(equation.primitive.name, equation.params, inputs, kept, _runner(jaxpr, equation)))
         return [number(atom) for atom in jaxpr.outvars]
 
 
@@ -127,12 +127,25 @@ def _is_dropped(variable: Any) -> bool:
     return type(variable).__name__ == "DropVar"
 
 
-def _runner(equation: Any) -> Callable[[Sequence[Array]], Sequence[Array]]:
-    """The operation as a function, by a jaxpr of it alone: custom derivatives and settings stay as they were."""
+def _runner(jaxpr: Any, equation: Any) -> Callable[[Sequence[Array]], Sequence[Array]]:
+    """An equation as a function, by a jaxpr of it alone: custom derivatives and settings stay as they were."""
     positions: dict[Any, int] = {}
     for position, atom in enumerate(equation.invars):
         if not isinstance(atom, core.Literal):
             positions.setdefault(atom, position)
     kept = [v for v in equation.outvars if not _is_dropped(v)]
-    alone = core.jaxpr_as_fun(core.ClosedJaxpr(core.Jaxpr((), list(positions), kept, [equation], equation.effects), ()))
-    return lambda values: alone(*(jnp.asarray(values[p]) for p in positions.values()))
+    alone = jaxpr.replace(constvars=[], invars=list(positions), outvars=kept, eqns=[equation], effects=equation.effects)
+    run = core.jaxpr_as_fun(core.ClosedJaxpr(alone, ()))
+    return lambda values: run(*(jnp.asarray(values[p]) for p in positions.values()))
+
+
+def has_reverse_rule_alone(jaxpr: Any) -> bool:
+    """Whether a linearised function went through ``jax.custom_vjp``: it can be transposed and not be applied."""
+    return any(e.primitive.name == "custom_lin" or any(map(has_reverse_rule_alone, _held(e.params))) for e in jaxpr.eqns)
+
+
+def _held(params: Mapping[str, Any]) -> list[Any]:
+    """The jaxprs that an operation holds."""
+    values = [v for value in params.values() for v in (value if isinstance(value, (tuple, list)) else (value,))]
+    opened = [getattr(value, "jaxpr", value) for value in values]
+    return [value for value in opened if hasattr(value, "eqns")]

@@ -156,8 +156,6 @@ def table(place: Place) -> Found:
         raise Refused("enters through gather of other things than rows")
     position = list(numbers.start_index_map).index(0)
     indices = place.step.inputs[1]
-    kept = [axis for axis in range(len(rows)) if axis not in numbers.collapsed_slice_dims]
-    features = [axis for axis, source in zip(numbers.offset_dims, kept, strict=True) if source != 0]
     entries = view.ordered(range(len(rows)))
     last = view.shape[0] - 1
     batch = place.batch_layout(indices)
@@ -169,7 +167,7 @@ def table(place: Place) -> Found:
         "embedding",
         view.parameter,
         Site(place.number),
-        place.layout(place.output, features),
+        place.layout(place.output, numbers.offset_dims),
         (view.shape[0], math.prod(rows)),
         entries=entries,
         source=indices,

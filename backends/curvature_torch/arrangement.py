@@ -46,8 +46,7 @@ def candidates(shape: Sequence[int], own: Iterable[int], n: int) -> list[Arrange
     return found[:1] if n == 1 else found
 
 
-def separates(arrangement: Arrangement, cotangent: Tensor, example: int) -> bool:
-    """Whether the cotangent of one example's outputs is zero at all other examples."""
-    x = cotangent.movedim(arrangement.axis, 0)
-    x = x.reshape(arrangement.count, -1)
+def separates(arrangement: Arrangement, reached: Tensor, example: int) -> bool:
+    """Whether of all examples only that one was reached (``reached`` is True where its cotangent went)."""
+    x = reached.movedim(arrangement.axis, 0).reshape(arrangement.count, -1)
     return not bool(x[:example].any()) and not bool(x[example + 1 :].any())

@@ -59,7 +59,12 @@ class Found:
         if record.patches is not None:
             matrix, inputs = (view.shape[0], math.prod(view.shape[1:])), self._of(record.patches.cut(x), (2,))
             return cv.Use("linear", view.path, self.bias, inputs, matrix, True, record.groups, view.entries(device))
-        inputs = self._of(x, (x.ndim + record.contracted,))
+        inputs = self._of(x, tuple(x.ndim + axis for axis in record.contracted))
+        if len(view.shape) == 3:  # a stack of matrices
+            positions = view.positions(device).mT
+            entries = None if view.is_all(positions) else positions.reshape(-1)
+            matrix = (view.shape[0] * view.shape[2], view.shape[1])
+            return cv.Use("linear", view.path, self.bias, inputs, matrix, True, record.groups, entries)
         if len(view.shape) == 1:
             return cv.Use("linear", view.path, self.bias, inputs, (view.size, 1), entries=view.entries(device))
         if view.gather is None:

@@ -24,7 +24,7 @@ def promote(
     for key in left:
         place: Key | None = key
         while place is not None and place not in found:
-            record = _record(recorder, place, n, device)
+            record = record_of_examples(recorder, place, n, device)
             if record is not None:
                 found[place] = record
             place = None if record is not None else source_of.get(place)
@@ -37,7 +37,7 @@ def promote(
     return kept + list(found.values()), [key for key in left if key not in covered]
 
 
-def _record(recorder: Recorder, key: Key, n: int, device: torch.device) -> Record | None:
+def record_of_examples(recorder: Recorder, key: Key, n: int, device: torch.device) -> Record | None:
     """How the parameter enters where the view was made, if the view has an axis of N examples."""
     edge = recorder.view_edges.get(key)
     if edge is None:

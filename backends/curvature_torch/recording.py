@@ -84,9 +84,11 @@ class Recorder(TorchFunctionMode):
         # Before the call, since one that works in place changes its argument's place in the graph.
         records = rule(self, *args, **kwargs) if taken and rule is not None else ()
         result = func(*args, **kwargs)
-        if taken and any(y.requires_grad for y in _tensors((result,), {})):
+        if taken and (result is None or any(y.requires_grad for y in _tensors((result,), {}))):
+            understood = {key for record in records for key in record.arguments}
             for key in taken:
-                self.seen.setdefault(key, func)
+                if key not in understood:
+                    self.seen.setdefault(key, func)
         if records and isinstance(result, Tensor) and result.grad_fn is not None:
             edge, shape = get_gradient_edge(result), tuple(result.shape)
             for record in records:

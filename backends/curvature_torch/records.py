@@ -31,9 +31,10 @@ class Record:
         base: what was added to, where the view was added.
         features: axes of the result that are d_out, counted from the end; None where they are those of the view, which is
             broadcast against the others.
-        contracted: axis of ``inputs`` that a linear map sums over, counted from the end.
+        contracted: axes of ``inputs`` that are d_in of a linear map, counted from the end.
         by_rows: whether the weight's matrix is (d_out, d_in).
-        patches, groups: of a convolution.
+        patches: of a convolution.
+        groups: of a convolution, or of a product with a stack of matrices (groups, d_in, d_out).
         negative: whether it was subtracted.
         function: what was called.
         edge: where cotangents of the result are found.
@@ -49,7 +50,7 @@ class Record:
     version: int = 0
     base: Key | None = None
     features: tuple[int, ...] | None = None
-    contracted: int = -1
+    contracted: tuple[int, ...] = (-1,)
     by_rows: bool = False
     patches: Patches | None = None
     groups: int = 1

@@ -11,12 +11,12 @@ from torch.overrides import resolve_name
 
 from .arrangement import Arrangement, candidates, separates
 from .found import Found
-from .promotion import promote
+from .promotion import promote, record_of_examples
 from .recording import Recorder
 from .records import Key, Record
 
-Pull = Callable[[Sequence[Record], int], Sequence[Tensor | None]]
-"""Cotangents at the results of some records, of one example's outputs alone."""
+Reach = Callable[[Sequence[Record], int], Sequence[Tensor]]
+"""Where cotangents of one example's outputs alone go: booleans of the shape of the result of each record."""
 
 
 class Resolution:
@@ -25,7 +25,7 @@ class Resolution:
     Args:
         recorder: what was recorded.
         outputs: of the evaluation.
-        pull: gives the cotangents that tell apart the axes which examples may lie on; None if that is not asked.
+        reach: tells apart the axes that examples may lie on; None if that is not asked.
 
     Attributes:
         found: the uses.
@@ -33,12 +33,12 @@ class Resolution:
         unused: paths.
     """
 
-    def __init__(self, recorder: Recorder, outputs: Tensor, pull: Pull | None) -> None:
-        self._recorder = recorder
+    def __init__(self, recorder: Recorder, outputs: Tensor, reach: Reach | None) -> None:
+        self._recorder, self._device = recorder, outputs.device
         edges = _edges(recorder.key(outputs))
         reached = {node for node, _ in edges}
         records = [record for record in recorder.records if record.result[0] in reached]
-        n = None if pull is None else (int(outputs.shape[0]) if outputs.ndim else 0)
+        n = None if reach is None else (int(outputs.shape[0]) if outputs.ndim else 0)
         live, refused = self._accepted(records, n)
         explained: Counter[Key] = Counter(source for source, made in recorder.made_views if made[0] in reached)
         for record in live:
@@ -51,20 +51,35 @@ class Resolution:
             reason = refused.get(key) or _reason(recorder.seen.get(key))
             self.unrecognised.setdefault(recorder.views[key].path, reason)
         self.unused = tuple(path for path, key in recorder.leaves.items() if not edges[key])
-        where = _arrangements(live, n, pull) if n is not None and pull is not None else [None] * len(live)
-        self.found = _merge_shifts(live, where, edges)
+        where = [None] * len(live) if n is None or reach is None else _arrangements(live, n, reach)
+        for record, arrangement in zip(live, where, strict=True):
+            if arrangement is None and n is not None:
+                reason = f"it is not to be seen which axis of {record.shape} is that of the examples"
+                for view in (record.view, record.bias):
+                    if view is not None:
+                        self.unrecognised.setdefault(view.path, reason)
+        found = _merge_shifts(live, where, edges)
+        self.found = [use for use in found if n is None or use.arrangement is not None]
 
     def _accepted(self, records: Iterable[Record], n: int | None) -> tuple[list[Record], dict[Key, str]]:
         """Those that can be relied on; reasons against the others, by what they took."""
         live: list[Record] = []
         refused: dict[Key, str] = {}
         for record in records:
-            reason = _objection(record, n)
+            reason = _objection(record, n) or self._better(record, n)
             if reason is None:
                 live.append(record)
             else:
                 refused.update(dict.fromkeys(record.arguments, reason))
         return live, refused
+
+    def _better(self, record: Record, n: int | None) -> str | None:
+        """Why a scale is not taken for one: where examples may repeat it, it is a shift of nothing before it scales."""
+        if n is None or record.kind != "scale" or not (record.view.expanded or record.view.lookup):
+            return None
+        if record_of_examples(self._recorder, record.arguments[0], n, self._device) is None:
+            return None
+        return "enters where it is made for each example"
 
 
 def _edges(root: Key | None) -> Counter[Key]:
@@ -109,19 +124,19 @@ def _reason(function: Any) -> str:
     return f"enters through {_name(function)}"
 
 
-def _arrangements(live: Sequence[Record], n: int, pull: Pull) -> list[Arrangement | None]:
-    """Where the examples of each record lie; where shapes alone do not tell, one backward pass does."""
-    options = [candidates(record.shape, record.own_axes(), n) for record in live]
-    doubtful = [i for i, several in enumerate(options) if len(several) > 1]
-    chosen: list[Arrangement | None] = [several[0] for several in options]
-    if doubtful:
-        example = n // 2
-        cotangents = pull([live[i] for i in doubtful], example)
-        for i, g in zip(doubtful, cotangents, strict=True):
-            if g is not None:
-                fitting = [option for option in options[i] if separates(option, g, example)]
-                chosen[i] = (fitting or options[i])[0]
-    return chosen
+def _arrangements(records: Sequence[Record], n: int, reach: Reach) -> list[Arrangement | None]:
+    """Where the examples of each record lie, None where that cannot be told.
+
+    Where shapes do not tell, as with as many positions as examples, it is seen from where single examples' outputs lead.
+    """
+    options = [candidates(record.shape, record.own_axes(), n) for record in records]
+    for example in (n // 2, 0):
+        doubtful = [i for i, several in enumerate(options) if len(several) > 1]
+        if doubtful:
+            for i, reached in zip(doubtful, reach([records[i] for i in doubtful], example), strict=True):
+                # If none fits, examples are mixed there: for the core to find and to say.
+                options[i] = [o for o in options[i] if separates(o, reached, example)] or options[i][:1]
+    return [several[0] if len(several) == 1 else None for several in options]
 
 
 def _merge_shifts(live: Sequence[Record], where: Sequence[Arrangement | None], edges: Counter[Key]) -> list[Found]:

@@ -40,6 +40,8 @@ def _product(places: Places, x: Any, w: Any, bias: Any = None, *, by_rows: bool)
         return _shift(places, bias, added)
     key, view = weight
     axes = len(view.shape)
+    if axes == 3 and not by_rows:
+        return _stacked(key, view, x)
     if axes > 2 or (axes != 2 and by_rows) or not view.is_gathered:
         return _shift(places, bias, added)
     record = Record("linear", view, [key], inputs=x.detach(), attached=x, version=x._version)
@@ -49,6 +51,17 @@ def _product(places: Places, x: Any, w: Any, bias: Any = None, *, by_rows: bool)
         record.features = (-1,)
         record.by_rows = by_rows != view.transposed
     return _with_bias(record, added, 1 if axes == 1 else view.shape[0 if by_rows else 1])
+
+
+def _stacked(key: Key, view: View, x: Tensor) -> Records:
+    """s_g = x_g W_g of a stack of matrices W (groups, d_in, d_out)."""
+    groups = view.shape[0]
+    if not view.is_gathered or x.ndim < 3 or x.shape[-3] not in (1, groups):
+        return NONE
+    inputs = x.detach().expand(*x.shape[:-3], groups, *x.shape[-2:])
+    return (
+        Record("linear", view, [key], inputs=inputs, version=x._version, features=(-3, -1), contracted=(-3, -1), groups=groups),
+    )
 
 
 def _with_bias(record: Record, added: tuple[Key, View] | None, d_out: int) -> Records:
@@ -75,7 +88,7 @@ def _from_the_left(places: Places, w: Any, x: Any) -> Records:
     if weight is None or len(weight[1].shape) != 2 or not weight[1].is_gathered or not isinstance(x, Tensor) or x.ndim < 2:
         return NONE
     key, view = weight
-    record = Record("linear", view, [key], inputs=x.detach(), version=x._version, features=(-2,), contracted=-2)
+    record = Record("linear", view, [key], inputs=x.detach(), version=x._version, features=(-2,), contracted=(-2,))
     record.by_rows = not view.transposed
     return (record,)
 
@@ -135,8 +148,7 @@ def _scaled(*, in_place: bool) -> Callable[..., Records]:
         records = []
         for position, (scale, x) in enumerate((args, args[::-1])):
             hit = places.view(scale)
-            # What repeats, or was looked up, may have an axis of examples: see promotion.py.
-            if hit is None or not isinstance(x, Tensor) or hit[1].lookup is not None or hit[1].expanded:
+            if hit is None or not isinstance(x, Tensor) or not hit[1].is_gathered:
                 continue
             overwritten = in_place and position == 1
             inputs = x.detach().clone() if overwritten else x.detach()
@@ -178,7 +190,7 @@ _SUM, _DIFFERENCE, _REVERSED = _sum(False, False), _sum(False, True), _sum(True,
 _SCALED = _scaled(in_place=False)
 RULES: Mapping[Any, Callable[..., Records]] = {
     F.linear: _linear,
-    **dict.fromkeys((torch.matmul, _T.matmul, _T.__matmul__, torch.mm, _T.mm, torch.mv, _T.mv), _matmul),
+    **dict.fromkeys((torch.matmul, _T.matmul, _T.__matmul__, torch.mm, _T.mm, torch.mv, _T.mv, torch.bmm, _T.bmm), _matmul),
     _T.__rmatmul__: _rmatmul,
     **dict.fromkeys((torch.addmm, _T.addmm), _addmm),
     **dict.fromkeys((torch.add, _T.add, _T.__add__, _T.__radd__, _T.add_, _T.__iadd__), _SUM),

@@ -49,7 +49,7 @@ class TorchParameterUses(cv.ParameterUses):
         self._graph = outputs
         self._space = space
         self._leaves = leaves
-        resolution = Resolution(recorder, outputs, self._of_one_example)
+        resolution = Resolution(recorder, outputs, self._reach)
         self._found, self.unrecognised, self.unused = resolution.found, resolution.unrecognised, resolution.unused
 
     @cached_property
@@ -88,13 +88,16 @@ class TorchParameterUses(cv.ParameterUses):
             )
         return [g if g is None or g.layout is torch.strided else g.to_dense() for g in found]
 
-    def _of_one_example(self, records: Sequence[Record], example: int) -> list[Tensor | None]:
-        """Cotangents at the results of records, of random cotangents of one example's outputs."""
+    def _reach(self, records: Sequence[Record], example: int) -> list[Tensor]:
+        """Where cotangents of one example's outputs go: NaN passes through what happens to be zero."""
         seeds = torch.zeros_like(self.outputs)
-        shape = tuple(self.outputs.shape[1:])
-        random = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        seeds[example] = random.to(seeds)
-        return self._backward([record.edge for record in records], seeds)
+        seeds[example] = torch.nan
+        with torch.autograd.set_detect_anomaly(False):
+            pulled = self._backward([record.edge for record in records], seeds)
+        return [
+            seeds.new_zeros(record.shape, dtype=torch.bool) if g is None else g.isnan()
+            for record, g in zip(records, pulled, strict=True)
+        ]
 
     def _complete(self, pulled: Sequence[Tensor | None], seeds: Tensor) -> list[Tensor]:
         return [

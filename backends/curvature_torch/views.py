@@ -69,6 +69,11 @@ class View:
         """Whether its gradient is that of its entries (not so where a padding row is among them)."""
         return self.lookup is None or self.lookup.padding is None
 
+    def is_all(self, positions: Tensor) -> bool:
+        """Whether these positions are the whole parameter in row-major order."""
+        order = torch.arange(self.total, device=positions.device)
+        return positions.numel() == self.total and torch.equal(positions.reshape(-1), order)
+
     def unrepeated(self, device: torch.device) -> tuple[View, tuple[int, ...]]:
         """The view of what it holds without its repetitions along axes; the other axes, counted from the end."""
         positions = self.positions(device)
@@ -78,7 +83,7 @@ class View:
             positions = positions.narrow(axis, 0, 1)
         own = tuple(axis - positions.ndim for axis in axes if axis not in repeated)
         shape = tuple(positions.shape)
-        if positions.numel() == self.total and torch.equal(positions.reshape(-1), torch.arange(self.total, device=device)):
+        if self.is_all(positions):
             return View(self.path, self.total, shape), own
         return View(self.path, self.total, shape, gather=lambda device: positions.to(device)), own
 

@@ -11,7 +11,8 @@ from .functions import mean_loss
 from .general import example_gradients
 from .layer_values import LayerValues
 from .memory import guarded
-from .structure import Layers, find_layers, require_separate_examples, signature
+from .proof import find_layers, require_separate_examples
+from .structure import Layers, signature
 
 if TYPE_CHECKING:
     from .batch import Batch

@@ -7,17 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-import numpy as np
-
 from ..backend import Backend, ParameterUses, Use
-from ..errors import ModelError
 from ..operators import Block, Partition, vector_block
-from ..trees import ParameterSpace, leaves, tree_map
-from . import use_gradients
-from .batch import Batch
+from ..trees import ParameterSpace
 
 if TYPE_CHECKING:
-    from .problem import Problem
+    pass
 
 Array = Any
 
@@ -113,121 +108,8 @@ def _positions(use: Use, batch_size: int) -> tuple[Any, ...] | None:
     return (use.inputs.shape[0] == batch_size, *(int(n) for n in use.inputs.shape[1:last]))
 
 
-def find_layers(problem: Problem, batch: Batch, uses: ParameterUses) -> Layers:
-    """Prove the backend's uses on this batch, then make layers of them; what fails the proof becomes ``general``.
-
-    The proof is made at parameters nearby: at zeros (a head that starts at zero) everything would pass it.
-    """
-    doubted = dict(uses.unrecognised)
-    for name in uses.unused:
-        doubted.setdefault(name, "it does not enter the model")
-    if problem.backend.is_abstract(uses.outputs):  # a compiler's view of the program is complete, and there are no values
-        return Layers(_layers(problem.space, uses.uses, doubted), uses.unused)
-    nearby, there = _nearby(problem, batch, uses)
-    require_separate_examples(nearby, batch, there.outputs)
-    for name, reason in _disproved(nearby, batch, there).items():
-        doubted.setdefault(name, reason)
-    return Layers(_layers(problem.space, uses.uses, doubted), uses.unused)
-
-
-def _nearby(problem: Problem, batch: Batch, uses: ParameterUses) -> tuple[Problem, ParameterUses]:
-    """The problem at parameters with noise, and its uses there; without noise where the model has no values nearby."""
-    expected = signature(uses, batch.size)
-    for noise in (0.1, 1e-3):
-        moved = problem.at(_perturbed(problem, noise))
-        try:
-            with np.errstate(all="ignore"):
-                there = moved.recorded(batch)
-        except Exception:
-            continue
-        if signature(there, batch.size) == expected and _is_finite(problem.xp, there.outputs):
-            return moved, there
-    return problem, uses
-
-
-def _perturbed(problem: Problem, noise: float) -> Any:
-    """Parameters with noise of that share of their own size, or of the share itself where they are zero."""
-    xp, rng = problem.xp, problem.backend.rng(1)
-
-    def moved(array: Array) -> Array:
-        scale = noise * (float(xp.sqrt(xp.mean(array**2))) or 1.0)
-        return array + scale * rng.normal(tuple(int(n) for n in array.shape), dtype=array.dtype)
-
-    return tree_map(moved, problem.params)
-
-
-def _is_finite(xp: Any, array: Array) -> bool:
-    return bool(xp.all(xp.isfinite(array)))
-
-
-def require_separate_examples(problem: Problem, batch: Batch, outputs: Array) -> None:
-    """The first example's outputs must not depend on its neighbours: no batch norm in training, no dropout.
-
-    Asked at the first ten evaluations of a model and at every tenth after them, since a module may be put in training mode
-    at any time; it costs two examples' outputs.
-
-    Raises:
-        ModelError: if they do.
-    """
-    if batch.x is None or batch.size == 1 or problem.backend.is_abstract(outputs):
-        return
-    xp = problem.xp
-
-    # Beside itself rather than alone: batch norm in training refuses a batch of one.
-    def twice(a: Array) -> Array:
-        return xp.concat([a[:1, ...], a[:1, ...]], axis=0)
-
-    beside_itself = Batch(tree_map(twice, batch.x), twice(batch.y), None, batch.index)
-    first = problem.backend.evaluate(problem.outputs_of(beside_itself), problem.params)[:1, ...]
-    gap = float(xp.max(xp.abs(first - outputs[:1, :])))
-    if not gap <= 1e4 * float(xp.finfo(outputs.dtype).eps) * float(xp.max(xp.abs(outputs))):
-        raise ModelError(
-            f"the outputs of the first example beside itself differ from those within its batch (by {gap:.2g}): the model "
-            f"couples its examples or is random (batch norm or dropout in training mode?). Curvature by layer needs "
-            f"independent examples; put the model in evaluation mode"
-        )
-
-
-def _disproved(problem: Problem, batch: Batch, uses: ParameterUses) -> dict[str, str]:
-    """Path -> reason for parameters whose reported uses do not give their gradient, or mix examples."""
-    xp, backend, space = problem.xp, problem.backend, problem.space
-    n, outputs = batch.size, uses.outputs
-    tolerance = 1e3 * float(xp.finfo(outputs.dtype).eps) ** (2 / 3)
-    seed = backend.rng(0).normal(tuple(int(d) for d in outputs.shape), dtype=outputs.dtype)
-    gradient, cotangents = uses.pull_both(seed)
-    expected = dict(zip(space.names, leaves(gradient), strict=True))
-    found: dict[str, Array] = {}
-    bad: dict[str, str] = {}
-    first = xp.astype(xp.arange(n, device=backend.device) == 0, outputs.dtype)
-    alone = uses.cotangents((seed * first[:, None])[None, ...]) if n > 1 else cotangents
-    for use, g, lone in zip(uses.uses, cotangents, alone, strict=True):
-        names = [use.parameter] + ([use.bias] if use.bias else [])
-        inputs = use.inputs
-        if g.ndim < 3 or g.shape[1] != n or (inputs is not None and inputs.shape[0] != n):
-            bad.update(dict.fromkeys(names, "its examples do not lie on the first axis"))
-            continue
-        if n > 1 and bool(xp.any(lone[0, 1:, ...] != 0)):
-            bad.update(dict.fromkeys(names, "examples are mixed where it enters"))
-            continue
-        total = use_gradients.resolved(xp, use, use_gradients.total(xp, use, g[0, ...]), space.sizes[space.index(use.parameter)])
-        _accumulate(found, use.parameter, total)
-        if use.bias:
-            _accumulate(found, use.bias, xp.sum(xp.reshape(g, (-1, g.shape[-1])), axis=0))
-    for name, value in found.items():
-        if name in bad:
-            continue
-        target = xp.reshape(expected[name], (-1,))
-        gap = float(xp.sqrt(xp.sum((value - target) ** 2)))
-        if not gap <= tolerance * float(xp.sqrt(xp.sum(target**2))) + 1e-30:
-            bad[name] = "its recognised uses do not make up its gradient"
-    return bad
-
-
-def _accumulate(found: dict[str, Array], name: str, value: Array) -> None:
-    found[name] = found[name] + value if name in found else value
-
-
-def _layers(space: ParameterSpace, uses: Sequence[Use], doubted: dict[str, str]) -> tuple[Layer, ...]:
+def layers_of(space: ParameterSpace, uses: Sequence[Use], doubted: dict[str, str]) -> tuple[Layer, ...]:
+    """Every parameter in one layer: by its uses, or ``general`` for the reason that ``doubted`` gives."""
     by_weight: dict[str, list[int]] = {}
     for position, use in enumerate(uses):
         by_weight.setdefault(use.parameter, []).append(position)
