@@ -36,7 +36,7 @@ class Found:
         site: where its cotangents arise.
         layout: of the value there.
         matrix_shape, transposed, groups, entries: as in ``curvature.Use``.
-        source: number of the value from which ``prepare`` makes the inputs.
+        sources: numbers of the values from which ``prepare`` makes the inputs.
         sign: -1 where the parameter is subtracted.
     """
 
@@ -48,8 +48,8 @@ class Found:
     transposed: bool = False
     groups: int = 1
     entries: Places | None = None
-    source: int | None = None
-    prepare: Callable[[Array], Array] | None = None
+    sources: tuple[int, ...] = ()
+    prepare: Callable[..., Array] | None = None
     sign: int = 1
     bias: int | None = None
 

@@ -32,9 +32,14 @@ def adapted(module: Any, output: Any, by_example: bool | None = None) -> cv.Mode
 
     def apply(params: Tree, x: Any) -> Array:
         called = parts.module(params)
-        if not maps:
-            return outputs_of(_call(called, x), output)
-        return jax.vmap(lambda one: outputs_of(_call(called, one), output))(x)
+        before = _random_state(called)
+        outputs = jax.vmap(lambda one: outputs_of(_call(called, one), output))(x) if maps else outputs_of(_call(called, x), output)
+        if any(one is not other for one, other in zip(before, _random_state(called), strict=True)):
+            raise cv.ModelError(
+                f"{parts.what} draws random numbers when it is called (dropout in training mode?); put it in evaluation mode: "
+                f"module.eval()"
+            )
+        return outputs
 
     return cv.Model(apply, parts.params, bound_to=parts.what)
 
@@ -56,6 +61,15 @@ def _call(module: Any, x: Any) -> Any:
     if isinstance(x, dict):
         return module(**x)
     return module(*x) if isinstance(x, tuple) else module(x)
+
+
+def _random_state(module: Any) -> list[Array]:
+    """Keys and counters of a Flax NNX module: those that it replaces, it draws from."""
+    if not _is_nnx(module):
+        return []
+    from flax import nnx
+
+    return jax.tree_util.tree_leaves(nnx.state(module, nnx.RngState))
 
 
 def _is_nnx(module: Any) -> bool:
@@ -121,10 +135,10 @@ def _nnx_parts(module: Any) -> _Parts:
 
 
 def _equinox_parts(module: Any) -> _Parts:
-    """Floating arrays are the parameters; everything else (integers, functions, NumPy arrays' flags) stays."""
+    """Floating JAX arrays are the parameters; everything else (integers, NumPy arrays, functions) stays as it is."""
     import equinox
 
-    params, static = equinox.partition(module, equinox.is_inexact_array)
+    params, static = equinox.partition(module, lambda leaf: isinstance(leaf, jax.Array) and equinox.is_inexact_array(leaf))
     return _Parts(params, lambda state: equinox.combine(state, static), f"the Equinox module {type(module).__name__}")
 
 

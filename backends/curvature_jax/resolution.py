@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,8 @@ import numpy as np
 from .examples import Examples
 from .found import Found
 from .program import Program, Step
-from .rules import RULES, Place, Refused, copies
-from .views import Move, Places, View, followed, movement
+from .rules import RULES, Place, Refused, copies, scale
+from .views import Factor, Move, Places, View, followed, movement
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,11 @@ def resolve(program: Program, examples: Examples, parameters: int) -> Resolution
             if move is not None:
                 for position, output in enumerate(step.outputs):
                     if output is not None:
-                        views[output] = view.moved(move, position, tuple(program.types[output].shape))
+                        views[output] = view.moved(move, position, _shape(program, output), step.run)
+                continue
+            scaled = _scaled(program, examples, step, operand, views)
+            if scaled is not None:
+                views[step.kept[0]] = scaled
                 continue
             try:
                 found.append(_use(Place(program, examples, number, operand, view)))
@@ -68,15 +72,34 @@ def resolve(program: Program, examples: Examples, parameters: int) -> Resolution
     return Resolution(tuple(_with_biases(program, live, views, found)), refused, unused)
 
 
+def _shape(program: Program, value: int) -> tuple[int, ...]:
+    return tuple(program.types[value].shape)
+
+
+def _scaled(program: Program, examples: Examples, step: Step, operand: int, views: dict[int, View]) -> View | None:
+    """A parameter times numbers that are the same for all examples, as in batch norm in evaluation mode."""
+    if step.name != "mul" or examples.axes[step.kept[0]] or step.inputs[1 - operand] in views:
+        return None
+    view, other, shape = views[step.inputs[operand]], step.inputs[1 - operand], _shape(program, step.kept[0])
+    if view.factor is not None:
+        return None
+    broadcast = view.moved(lambda places: [np.broadcast_to(places, shape)], 0, shape) if view.shape != shape else view
+    return replace(broadcast, factor=Factor(other, ((lambda values: [jnp.broadcast_to(values[0], shape)], 0),)))
+
+
 def _use(place: Place) -> Found:
     """By the primitive's own rule; else, where the parameter was repeated for each example, as these copies."""
     rule = RULES.get(place.step.name)
     reason = Refused(f"enters through {place.step.name}")
+    if place.view.factor is not None and rule is not scale:
+        raise Refused(f"enters through {place.step.name} after it was multiplied")
     if rule is not None:
         try:
             return rule(place)
         except Refused as refusal:
             reason = refusal
+    if place.view.factor is not None:
+        raise reason
     try:
         return copies(place)
     except Refused:
@@ -147,7 +170,7 @@ def _with_biases(program: Program, live: set[int], views: dict[int, View], found
                 j = shifts[number]
                 operand = 1 - step.inputs.index(value)
                 view = views.get(step.inputs[operand])
-                if j not in taken and view is not None and _agree(followed(numbers, moves), view, found[j], use):
+                if j not in taken and view is not None and view.factor is None and _agree(followed(numbers, moves), view, found[j], use):
                     taken.add(j)
                     result[i], result[j] = use.with_bias(found[j].parameter), None
                 break

@@ -103,7 +103,7 @@ def product(place: Place) -> Found:
         place.layout(place.output, features),
         **_matrix(view, inner, [*groups, *outer]),
         groups=math.prod(view.shape[axis] for axis in groups),
-        source=other,
+        sources=(other,),
         prepare=place.layout(other, their_features, order),
     )
 
@@ -134,7 +134,7 @@ def convolution(place: Place) -> Found:
         layout,
         **_matrix(view, [axis for axis in range(len(view.shape)) if axis != out], [out]),
         groups=params["feature_group_count"],
-        source=place.other,
+        sources=(place.other,),
         prepare=prepare,
     )
 
@@ -170,7 +170,7 @@ def table(place: Place) -> Found:
         place.layout(place.output, numbers.offset_dims),
         (view.shape[0], math.prod(rows)),
         entries=entries,
-        source=indices,
+        sources=(indices,),
         prepare=prepare,
     )
 
@@ -178,7 +178,13 @@ def table(place: Place) -> Found:
 def scale(place: Place) -> Found:
     """``mul`` by a parameter that is the same for all examples."""
     layout, entries = _elementwise(place)
-    shape = place.shape(place.output)
+    shape, factor = place.shape(place.output), place.view.factor
+
+    def prepare(x: Array, *factors: Array) -> Array:
+        for value in factors:
+            x = x * factor(value)
+        return layout(jnp.broadcast_to(x, shape))
+
     return Found(
         "scale",
         place.view.parameter,
@@ -186,8 +192,8 @@ def scale(place: Place) -> Found:
         layout,
         (1, math.prod(layout.feature_shape)),
         entries=entries,
-        source=place.other,
-        prepare=lambda x: layout(jnp.broadcast_to(x, shape)),
+        sources=(place.other,) if factor is None else (place.other, factor.value),
+        prepare=prepare,
     )
 
 

@@ -78,7 +78,7 @@ class Analysis:
 
     # Compiled ---------------------------------------------------------------------------------------
 
-    def forward(self, arrays: list[Array], data: list[Array]) -> tuple[Array, Any, list[Array | None]]:
+    def forward(self, arrays: list[Array], data: list[Array]) -> tuple[Array, Any, list[list[Array]]]:
         """(outputs, the way back, the values from which inputs are made)."""
         # Zeros that are added to the output of every use: its cotangents are theirs.
         zeros = [jnp.zeros(use.layout.shape, self._dtype(use)) for use in self.found]
@@ -100,9 +100,9 @@ class Analysis:
         pulled, cotangents = back(seed)
         return pulled, [g[None, ...] for g in self._arranged(cotangents)]
 
-    def inputs(self, sources: list[Array | None]) -> list[Array | None]:
+    def inputs(self, sources: list[list[Array]]) -> list[Array | None]:
         """The inputs of every use."""
-        return [None if use.prepare is None else use.prepare(s) for use, s in zip(self.found, sources, strict=True)]
+        return [None if use.prepare is None else use.prepare(*s) for use, s in zip(self.found, sources, strict=True)]
 
     # Parts ------------------------------------------------------------------------------------------
 
@@ -114,7 +114,7 @@ class Analysis:
         value = step.kept[0] if use.site.operand is None else step.inputs[use.site.operand]
         return self._program.types[value].dtype
 
-    def _evaluate(self, arrays: list[Array], data: list[Array], zeros: list[Array]) -> tuple[Array, list[Array | None]]:
+    def _evaluate(self, arrays: list[Array], data: list[Array], zeros: list[Array]) -> tuple[Array, list[list[Array]]]:
         program = self._program
         values = dict(program.constants)
         values.update(zip(program.arguments, (*arrays, *data), strict=True))
@@ -130,7 +130,7 @@ class Analysis:
                 if self.found[i].site.operand is None:
                     made[0] = made[0] + zeros[i]
             values.update(zip(step.kept, made, strict=True))
-        sources = [None if use.source is None else values[use.source] for use in self.found]
+        sources = [[values[n] for n in use.sources] for use in self.found]
         return values[program.results[0]], sources
 
 

@@ -11,6 +11,21 @@ import numpy as np
 
 Places = np.ndarray[Any, Any]
 Move = Callable[[Places], Sequence[Places]]
+Run = Callable[[Sequence[Any]], Sequence[Any]]
+
+
+@dataclass(frozen=True)
+class Factor:
+    """Numbers by which the entries of a view are multiplied: a value of the program, moved as the view was since then."""
+
+    value: int
+    runs: tuple[tuple[Run, int], ...] = ()
+
+    def __call__(self, array: Any) -> Any:
+        """The factor from the value."""
+        for run, output in self.runs:
+            array = run([array])[output]
+        return array
 
 
 @dataclass(frozen=True)
@@ -19,19 +34,24 @@ class View:
 
     Attributes:
         parameter: number of the parameter.
-        size: how many entries it has.
+        origin: the parameter's shape.
         shape: of the value.
         moves: what was done to it, each with the position of the output that is meant.
+        factor: what the entries are multiplied by, if by anything.
     """
 
     parameter: int
     origin: tuple[int, ...]
     shape: tuple[int, ...]
     moves: tuple[tuple[Move, int], ...] = ()
+    factor: Factor | None = None
 
-    def moved(self, move: Move, output: int, shape: tuple[int, ...]) -> View:
-        """After one more movement."""
-        return View(self.parameter, self.origin, shape, (*self.moves, (move, output)))
+    def moved(self, move: Move, output: int, shape: tuple[int, ...], run: Run | None = None) -> View:
+        """After one more movement, which is ``run`` on arrays."""
+        factor = self.factor
+        if factor is not None and run is not None:
+            factor = Factor(factor.value, (*factor.runs, (run, output)))
+        return View(self.parameter, self.origin, shape, (*self.moves, (move, output)), factor)
 
     @cached_property
     def places(self) -> Places:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -37,9 +37,9 @@ class Arrangement:
         return moved.reshape(*shape[:start], *examples, *positions, size)
 
 
-def candidates(shape: Sequence[int], own: Iterable[int], n: int) -> list[Arrangement]:
+def candidates(shape: Sequence[int], own: Sequence[int], n: int) -> list[Arrangement]:
     """How N examples may lie in a result of that shape, most likely first; none if they cannot."""
-    free = [axis for axis in range(min(2, len(shape))) if axis not in set(own)]
+    free = [axis for axis in range(min(2, len(shape))) if axis not in own]
     found = [Arrangement(axis, n) for axis in free if shape[axis] == n]
     if n and 0 in free and shape[0] > n and shape[0] % n == 0:
         found.append(Arrangement(0, n))

@@ -41,7 +41,7 @@ class Found:
         entries = view.entries(like.device)
         if record.kind == "shift":
             return cv.Use("shift", view.path, None, None, (1, view.size), entries=entries)
-        inputs = self._of(self._inputs.to(like.dtype).expand(record.shape), record.own_axes())
+        inputs = self._of(self._inputs.to(like.dtype).expand(record.shape), record.own_axes)
         return cv.Use("scale", view.path, self.bias, inputs, (1, view.size), entries=entries)
 
     @property
@@ -81,7 +81,7 @@ class Found:
 
     @property
     def _lead(self) -> tuple[int, ...]:
-        return self.record.shape[: len(self.record.shape) - len(self.record.own_axes())]
+        return self.record.shape[: len(self.record.shape) - len(self.record.own_axes)]
 
     def _embedding(self, device: torch.device) -> cv.Use:
         lookup = self.record.view.lookup
@@ -94,7 +94,7 @@ class Found:
         record = self.record
         if record.patches is not None:
             g = g.flatten(3)
-        arranged = self._of(g, record.own_axes(), 1)
+        arranged = self._of(g, record.own_axes, 1)
         if record.negative:
             arranged = -arranged
         if record.view.lookup is not None and record.view.lookup.padding is not None:

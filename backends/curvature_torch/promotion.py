@@ -49,4 +49,4 @@ def record_of_examples(recorder: Recorder, key: Key, n: int, device: torch.devic
         once, own = view.unrepeated(device)
         record = Record("shift", once, [], features=own)
     record.edge, record.shape = edge, view.shape
-    return record if candidates(record.shape, record.own_axes(), n) else None
+    return record if candidates(record.shape, record.own_axes, n) else None

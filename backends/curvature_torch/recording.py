@@ -84,7 +84,7 @@ class Recorder(TorchFunctionMode):
         # Before the call, since one that works in place changes its argument's place in the graph.
         records = rule(self, *args, **kwargs) if taken and rule is not None else ()
         result = func(*args, **kwargs)
-        if taken and (result is None or any(y.requires_grad for y in _tensors((result,), {}))):
+        if taken and (result is None or _is_recorded(result)):
             understood = {key for record in records for key in record.arguments}
             for key in taken:
                 if key not in understood:
@@ -98,7 +98,8 @@ class Recorder(TorchFunctionMode):
 
     def _taken(self, args: Any, kwargs: Any) -> list[Key]:
         """The views among the arguments of a call."""
-        return [hit[0] for hit in map(self.view, _tensors(args, kwargs)) if hit]
+        keys = [self.key(x) for x in _tensors(args, kwargs)]
+        return [key for key in keys if key in self.views]
 
     def _run_view(self, func: Any, args: Any, kwargs: Any) -> Any:
         source = self.view(args[0]) if args else None
@@ -125,6 +126,12 @@ class Recorder(TorchFunctionMode):
             self.made_views.append((source, made))
             if view.expanded or view.lookup is not None:
                 self.view_edges[made] = get_gradient_edge(result)
+
+
+def _is_recorded(result: Any) -> bool:
+    if isinstance(result, Tensor):
+        return result.requires_grad
+    return any(y.requires_grad for y in _tensors((result,), {}))
 
 
 def _tensors(args: Sequence[Any], kwargs: Mapping[str, Any]) -> list[Tensor]:

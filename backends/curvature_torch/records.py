@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 from torch import Tensor
@@ -64,6 +65,7 @@ class Record:
         """The result as a value in the graph."""
         return (self.edge.node, self.edge.output_nr)
 
+    @cached_property
     def own_axes(self) -> tuple[int, ...]:
         """Axes of the result along which d_out lies."""
         count = len(self.shape)

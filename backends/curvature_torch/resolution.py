@@ -107,7 +107,7 @@ def _edges(root: Key | None) -> Counter[Key]:
 
 def _objection(record: Record, n: int | None) -> str | None:
     """Why a use cannot be relied on, or None."""
-    if n is not None and not candidates(record.shape, record.own_axes(), n):
+    if n is not None and not candidates(record.shape, record.own_axes, n):
         return f"enters through {_name(record.function)} an array of shape {record.shape}, which has no axis of {n} examples"
     if record.inputs is not None and record.inputs._version != record.version:
         return "its inputs were overwritten after they were used"
@@ -129,7 +129,7 @@ def _arrangements(records: Sequence[Record], n: int, reach: Reach) -> list[Arran
 
     Where shapes do not tell, as with as many positions as examples, it is seen from where single examples' outputs lead.
     """
-    options = [candidates(record.shape, record.own_axes(), n) for record in records]
+    options = [candidates(record.shape, record.own_axes, n) for record in records]
     for example in (n // 2, 0):
         doubtful = [i for i, several in enumerate(options) if len(several) > 1]
         if doubtful:
@@ -167,5 +167,5 @@ def _is_bias(shift: Record, product: Record) -> bool:
     """Whether what was added to a product is a whole parameter, one number for each of its outputs."""
     if shift.kind != "shift" or shift.negative or not shift.view.is_whole or shift.shape != product.shape:
         return False
-    own, others = ([axis for axis in r.own_axes() if r.shape[axis] > 1] for r in (shift, product))
+    own, others = ([axis for axis in r.own_axes if r.shape[axis] > 1] for r in (shift, product))
     return own == others

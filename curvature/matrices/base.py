@@ -9,9 +9,21 @@ from ..errors import DataError
 from ..operators import MatrixFree, Operator
 from ..problem import Batch, Problem
 from ..problem.memory import guarded
+from ..trees import tree_map
 
 Array = Any
 Tree = Any
+
+
+def added(total: list[Tree] | None, products: list[Tree], share: Any) -> list[Tree]:
+    """total + share · products, trees all; no total yet is zero."""
+    if isinstance(share, float) and share == 1.0:
+        scaled = products
+    else:
+        scaled = [tree_map(lambda a: a * share, product) for product in products]
+    if total is None:
+        return scaled
+    return [tree_map(lambda a, b: a + b, one, other) for one, other in zip(total, scaled, strict=True)]
 
 
 class CurvatureMatrix(MatrixFree):
@@ -30,6 +42,7 @@ class CurvatureMatrix(MatrixFree):
             backend=problem.backend,
             space=problem.space,
             tolerance=tolerance,
+            of_trees=lambda tree: self._total([tree])[0],
         )
         self.problem = problem
 
@@ -42,18 +55,20 @@ class CurvatureMatrix(MatrixFree):
         """The same kind of matrix, with the same options, of another problem."""
 
     def _over_data(self, v: Array) -> Array:
-        xp, space, problem = self.xp, self.problem.space, self.problem
-        tangents = [space.unravel(xp, v[:, j]) for j in range(v.shape[1])]
-        totals: list[Array] | None = None
+        xp, space = self.xp, self.problem.space
+        products = self._total([space.unravel(xp, v[:, j]) for j in range(v.shape[1])])
+        return xp.stack([space.ravel(xp, product) for product in products], axis=1)
+
+    def _total(self, tangents: list[Tree]) -> list[Tree]:
+        """Products with params trees, over all batches."""
+        problem, totals = self.problem, None
         for batch in problem.batches():
             share = problem._share(batch)
             with guarded(problem, batch):
-                products = [space.ravel(xp, product) for product in self._batch_products(batch, tangents)]
-            if share != 1.0:
-                products = [product * share for product in products]
-            totals = products if totals is None else [a + b for a, b in zip(totals, products, strict=True)]
+                products = self._batch_products(batch, tangents)
+            totals = added(totals, products, share)
         assert totals is not None
-        return xp.stack(totals, axis=1)
+        return totals
 
     def linearised(self) -> Operator:
         """The same matrix with forward passes done once: for many products. Holds the residuals of every batch."""

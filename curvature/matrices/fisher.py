@@ -24,10 +24,10 @@ class Fisher(GaussNewtonMatrix):
     """
 
     def factor(self, outputs: Array, y: Array, batch: Batch) -> Array:
-        return self.problem.likelihood.fisher_factor(outputs)
+        return self.problem.of_outputs("fisher_factor")(outputs)
 
     def output_map(self, outputs: Array, y: Array, batch: Batch) -> Callable[[Array], Array]:
-        return partial(self.problem.likelihood.fisher_product, outputs)
+        return partial(self.problem.of_outputs("fisher_product"), outputs)
 
     def at(self, problem: Problem) -> Fisher:
         return Fisher(problem, tolerance=self.tolerance)
@@ -41,10 +41,10 @@ class GGN(GaussNewtonMatrix):
     """
 
     def factor(self, outputs: Array, y: Array, batch: Batch) -> Array:
-        return self.problem.likelihood.hessian_factor(outputs, y)
+        return self.problem.of_outputs("hessian_factor")(outputs, y)
 
     def output_map(self, outputs: Array, y: Array, batch: Batch) -> Callable[[Array], Array]:
-        return partial(self.problem.likelihood.hessian_product, outputs, y)
+        return partial(self.problem.of_outputs("hessian_product"), outputs, y)
 
     def at(self, problem: Problem) -> GGN:
         return GGN(problem, tolerance=self.tolerance)
@@ -57,10 +57,10 @@ class EmpiricalFisher(GaussNewtonMatrix):
     """
 
     def factor(self, outputs: Array, y: Array, batch: Batch) -> Array:
-        return self.problem.likelihood.score(outputs, y)[:, :, None]
+        return self.problem.of_outputs("score")(outputs, y)[:, :, None]
 
     def output_map(self, outputs: Array, y: Array, batch: Batch) -> Callable[[Array], Array]:
-        score = self.problem.likelihood.score(outputs, y)
+        score = self.problem.of_outputs("score")(outputs, y)
         return lambda v: score * self.xp.sum(score * v, axis=1, keepdims=True)
 
     def at(self, problem: Problem) -> EmpiricalFisher:
@@ -96,7 +96,8 @@ class MonteCarloFisher(GaussNewtonMatrix):
         likelihood, xp = self.problem.likelihood, self.xp
         self._require_same_data(batch)
         rng = Rng(self.backend, np.random.SeedSequence([*self._seeds, batch.index]))
-        scores = [likelihood.score(outputs, likelihood.sample(rng, outputs)) for _ in range(self.samples)]
+        score = self.problem.of_outputs("score")
+        scores = [score(outputs, likelihood.sample(rng, outputs)) for _ in range(self.samples)]
         if self.samples == 1:
             return scores[0][:, :, None]
         return xp.stack(scores, axis=2) * self.samples**-0.5

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from ..operators import MatrixFree, Operator
 from ..problem import Batch, Evaluation
 from ..problem.memory import guarded
 from ..trees import tree_map
-from .base import CurvatureMatrix
+from .base import CurvatureMatrix, added
 
 Array = Any
 Tree = Any
@@ -55,12 +55,17 @@ class GaussNewtonMatrix(CurvatureMatrix):
             total = values if total is None else tree_map(lambda a, b: a + b, total, values)
         return total
 
-    def layer_average(self, statistic: Callable[[Any], Tree]) -> dict[str, Tree]:
-        """``{layer.name: average of statistic(layer values)}``: what most approximations estimate."""
+    def layer_average(self, statistic: Callable[[Any], Tree], *, key: Hashable = None) -> dict[str, Tree]:
+        """``{layer.name: average of statistic(layer values)}``: what most approximations estimate.
+
+        Args:
+            statistic: from ``LayerValues`` to a tree of arrays.
+            key: what ``statistic`` depends on (the method, most often): then backends that compile do so, once for each key.
+        """
 
         def of_batch(evaluation: Evaluation) -> dict[str, Tree]:
             values = evaluation.layers(self.output_factor(evaluation))
-            return {value.layer.name: statistic(value) for value in values}
+            return evaluation.each_layer(values, statistic, key)
 
         return self.average(of_batch)  # type: ignore[no-any-return]
 
@@ -111,19 +116,23 @@ class GaussNewtonMatrix(CurvatureMatrix):
             maps.append((batch, problem._share(batch), middle, push, pull))
         xp, space = self.xp, problem.space
 
-        def column(v: Array) -> Array:
-            tangent, total = space.unravel(xp, v), None
+        def product(tangent: Tree) -> Tree:
+            total: list[Tree] | None = None
             for batch, share, middle, push, pull in maps:
-                image = self._weighted(batch, middle(push(tangent)))
-                product = space.ravel(xp, pull(image * share))
-                total = product if total is None else total + product
-            return total
+                total = added(total, [pull(self._weighted(batch, middle(push(tangent))))], share)
+            assert total is not None
+            return total[0]
+
+        def columns(v: Array) -> Array:
+            products = [product(space.unravel(xp, v[:, j])) for j in range(v.shape[1])]
+            return xp.stack([space.ravel(xp, tree) for tree in products], axis=1)
 
         return MatrixFree(
-            lambda v: xp.stack([column(v[:, j]) for j in range(v.shape[1])], axis=1),
+            columns,
             self.shape[0],
             dtype=self.dtype,
             backend=self.backend,
             space=space,
             tolerance=self.tolerance,
+            of_trees=product,
         )

@@ -129,6 +129,10 @@ class Operator(ABC):
         """factor · A."""
         return self._densified("multiplication by a number").scaled(factor)
 
+    def _tree_product(self, tree: Tree) -> Tree | None:
+        """Product with a params tree that fits ``space``, or None where it is that of the flat vector."""
+        return None
+
     # What every operator has --------------------------------------------------------------------------
 
     @property
@@ -180,7 +184,7 @@ class Operator(ABC):
             if self.shape[1] != other.shape[0]:
                 raise ShapeError(f"cannot multiply operators of shapes {self.shape} and {other.shape}")
             return compose(self, other)
-        return self._on(other, self._matmat, rows=self.shape[1])
+        return self._on(other, self._matmat, rows=self.shape[1], on_tree=self._tree_product)
 
     def __add__(self, other: Any) -> Operator:
         if not isinstance(other, Operator):
@@ -221,7 +225,9 @@ class Operator(ABC):
 
     # For subclasses -----------------------------------------------------------------------------------
 
-    def _on(self, v: Any, kernel: Callable[[Array], Array], rows: int) -> Any:
+    def _on(
+        self, v: Any, kernel: Callable[[Array], Array], rows: int, on_tree: Callable[[Tree], Tree | None] | None = None
+    ) -> Any:
         """Apply a kernel for matrices (rows, K) to a vector, a matrix or a params tree."""
         xp = self.xp
         if hasattr(v, "shape") and hasattr(v, "dtype"):
@@ -237,6 +243,12 @@ class Operator(ABC):
                 return kernel(v) if v.ndim == 2 else kernel(xp.expand_dims(v, axis=1))[:, 0]
         if self.space is None:
             raise ShapeError(f"this {type(self).__name__} does not know any parameters; pass a vector ({rows},)")
+        if on_tree is not None:
+            for leaf in self.space.flatten(v, what="the vector"):
+                self._check_owned(leaf)
+            product = on_tree(v)
+            if product is not None:
+                return product
         flat = self.space.ravel(xp, v, what="the vector")
         self._check_owned(flat)
         return self.space.unravel(xp, kernel(xp.expand_dims(flat, axis=1))[:, 0])

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..backend import Backend
 
 Array = Any
+Tree = Any
 
 
 class MatrixFree(Operator):
@@ -26,6 +27,7 @@ class MatrixFree(Operator):
         matmat: product with a matrix (P, K).
         size: P.
         dtype: dtype of the products.
+        of_trees: product with a params tree, if that is no detour; by default that of the flat vector.
         tolerance: relative residual at which ``solve`` stops; by default 1e-10 in float64 and 1e-5 in float32.
     """
 
@@ -40,8 +42,10 @@ class MatrixFree(Operator):
         backend: Backend,
         space: ParameterSpace | None = None,
         tolerance: float | None = None,
+        of_trees: Callable[[Tree], Tree] | None = None,
     ) -> None:
         self._product = matmat
+        self._of_trees = of_trees
         self._size = size
         self._dtype = dtype
         self.backend = backend
@@ -58,6 +62,9 @@ class MatrixFree(Operator):
 
     def _matmat(self, v: Array) -> Array:
         return self._product(v)
+
+    def _tree_product(self, tree: Tree) -> Tree | None:
+        return None if self._of_trees is None else self._of_trees(tree)
 
     def map_arrays(self, function: Callable[[Array], Array], backend: Backend) -> Operator:
         raise UnsupportedError(

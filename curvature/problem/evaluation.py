@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ..backend import Keyed
 from ..errors import FallbackWarning, ShapeError
 from .functions import mean_loss
 from .general import example_gradients
@@ -20,6 +22,16 @@ if TYPE_CHECKING:
 
 Array = Any
 Tree = Any
+
+
+def _partial_squares(values: LayerValues) -> Array:
+    """What is summed over the columns of a factor for ``LayerValues.squared_gradient``."""
+    return values.squared_cotangents() if values.is_unshared else values.squared_gradient()
+
+
+def _completed_squares(values: LayerValues, total: Array) -> Array:
+    """``LayerValues.squared_gradient`` from that sum."""
+    return values.squared_from(total) if values.is_unshared else total
 
 
 class Evaluation:
@@ -52,7 +64,7 @@ class Evaluation:
 
     @cached_property
     def _score(self) -> Array:
-        return self.problem.likelihood.score(self.outputs, self.y)
+        return self.problem.of_outputs("score")(self.outputs, self.y)
 
     def gradient(self) -> Tree:
         """Gradient of the mean loss of the batch, by one backward pass."""
@@ -84,15 +96,38 @@ class Evaluation:
         step, count = max(1, self.problem.backend.columns_at_once), int(factor.shape[2])
         if any(layer.kind == "general" for layer in self.structure.layers):
             step = count  # their gradients are found once for all columns
+        if step >= count:
+            return self.each_layer(self.layers(factor), LayerValues.squared_gradient, "squared gradient")
         sums: dict[str, Array] = {}
         values: list[LayerValues] = []
         for start in range(0, count, step):
             values = self.layers(factor[:, :, start : start + step])
-            for value in values:
-                part = value.squared_cotangents() if value.is_unshared else value.squared_gradient()
-                name = value.layer.name
+            for name, part in self.each_layer(values, _partial_squares, "partial squares").items():
                 sums[name] = sums[name] + part if name in sums else part
-        return {v.layer.name: v.squared_from(sums[v.layer.name]) if v.is_unshared else sums[v.layer.name] for v in values}
+        return self.each_layer(values, _completed_squares, "completed squares", sums)
+
+    def each_layer(
+        self, values: Sequence[LayerValues], statistic: Callable[..., Tree], key: Hashable, extra: dict[str, Tree] | None = None
+    ) -> dict[str, Tree]:
+        """{layer.name: statistic(values of the layer)}, compiled where the backend does so and ``key`` is given.
+
+        Args:
+            key: what ``statistic`` depends on; None if that is not known.
+            extra: a further argument of ``statistic`` for each layer.
+        """
+        names = [value.layer.name for value in values]
+        if key is None:
+            return {name: statistic(value) for name, value in zip(names, values, strict=True)}
+        templates = tuple(value.template for value in values)
+
+        def of_arrays(arrays: Tree, data: None) -> dict[str, Tree]:
+            filled = [(template.filled(part), *more) for template, (part, *more) in zip(templates, arrays, strict=True)]
+            return {name: statistic(*given) for name, given in zip(names, filled, strict=True)}
+
+        keyed = Keyed(of_arrays, ("statistics", key, templates), self.problem.model.compiled)
+        given = [[value.arrays] if extra is None else [value.arrays, extra[value.layer.name]] for value in values]
+        result: dict[str, Tree] = self.problem.backend.evaluate(keyed.on(None), given)
+        return result
 
     def layers(self, factor: Array) -> list[LayerValues]:
         """For every layer its inputs and the output cotangents of the columns of ``factor``.

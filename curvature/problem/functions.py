@@ -52,6 +52,11 @@ def loss_function(model: Any, likelihood: Likelihood, size: int, has_inputs: boo
     return Keyed(loss, ("loss", _identity(likelihood), size, has_inputs), model.compiled)
 
 
+def likelihood_function(model: Any, likelihood: Likelihood, name: str) -> Keyed:
+    """((outputs, …), None) -> a method of the likelihood on them."""
+    return Keyed(lambda arrays, _: getattr(likelihood, name)(*arrays), (name, _identity(likelihood)), model.compiled)
+
+
 def mean_loss(likelihood: Likelihood, outputs: Array, y: Array, weights: Array | None) -> Array:
     """Σ w_n ℓ_n / Σ w_n from outputs (N, C)."""
     xp = namespace(outputs)

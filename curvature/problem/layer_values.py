@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,27 @@ Array = Any
 
 _CHUNK = 2**24
 """About how many numbers the gradients of some examples may hold at a time."""
+
+
+@dataclass(frozen=True)
+class Template:
+    """What of ``LayerValues`` is no array: it can be hashed, and filled again.
+
+    Attributes:
+        layer: the layer.
+        uses: its uses without their arrays.
+        xp: the namespace of the arrays.
+    """
+
+    layer: Layer
+    uses: tuple[Use, ...]
+    xp: Any
+
+    def filled(self, arrays: Any) -> LayerValues:
+        """The values with the arrays that ``LayerValues.arrays`` gave."""
+        uses, gradients, weights = arrays
+        full = [(replace(u, inputs=a, entries=e), g) for u, (a, e, g) in zip(self.uses, uses, strict=True)]
+        return LayerValues(self.layer, full, gradients, weights, self.xp)
 
 
 class LayerValues:
@@ -41,6 +63,16 @@ class LayerValues:
         self._gradients = gradients
         self._weights = weights
         self._xp = xp
+
+    @property
+    def template(self) -> Template:
+        """All of it but the arrays."""
+        return Template(self.layer, tuple(replace(use, inputs=None, entries=None) for use, _ in self._uses), self._xp)
+
+    @property
+    def arrays(self) -> Any:
+        """A tree of the arrays in it."""
+        return [[(use.inputs, use.entries, g) for use, g in self._uses], self._gradients, self._weights]
 
     # Arrays -------------------------------------------------------------------------------------------
 

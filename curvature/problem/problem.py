@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from ..backend import Backend, Closure, Keyed, ParameterUses
@@ -13,7 +13,7 @@ from ..likelihoods import Likelihood
 from ..trees import ParameterSpace, leaves, tree_map
 from .batch import Batch, Data
 from .evaluation import Evaluation
-from .functions import as_matrix, loss_function, outputs_function, returned_function
+from .functions import as_matrix, likelihood_function, loss_function, outputs_function, returned_function
 from .memory import guarded
 from .model import Model, as_model
 from .report import UsesReport
@@ -233,6 +233,15 @@ class Problem:
         """θ ↦ Σ w_n ℓ_n / Σ w_n of one batch, to be differentiated."""
         keyed = loss_function(self.model, self.likelihood, batch.size, batch.x is not None)
         return keyed.on((batch.x, self.targets(batch), batch.weights))
+
+    def of_outputs(self, name: str) -> Callable[..., Array]:
+        """A method of the likelihood as a function of arrays (outputs, …), compiled where the backend does so."""
+        likelihood = self.likelihood
+        method: Callable[..., Array] = getattr(likelihood, name)
+        if getattr(type(likelihood), name) is getattr(Likelihood, name):
+            return method  # derived: by derivatives, which backends compile themselves, or by drawing
+        keyed = likelihood_function(self.model, likelihood, name)
+        return lambda *arrays: self.backend.evaluate(keyed.on(None), arrays)
 
     def outputs(self, params: Tree, batch: Batch) -> Array:
         """f(θ) as (N, C), differentiable in ``params``."""

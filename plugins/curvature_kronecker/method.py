@@ -57,7 +57,7 @@ class KFAC(cv.Approximation):
 @cv.estimate.dispatch
 def estimate(matrix: cv.GaussNewtonMatrix, method: KFAC, backend: cv.Backend) -> Any:
     """{layer: {"A", "G"}, {"frequencies", "G"} of an embedding, or {"block"} or {"diagonal"} of other layers}."""
-    return matrix.layer_average(lambda values: _statistics(values, method, backend.xp))
+    return matrix.layer_average(lambda values: _statistics(values, method, backend.xp), key=method)
 
 
 def _statistics(values: Any, method: KFAC, xp: Any) -> dict[str, Array]:

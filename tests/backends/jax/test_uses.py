@@ -217,6 +217,23 @@ def test_scale_and_shift_of_a_normalisation():
     check(f, {"w": normal(4), "b": normal(4, seed=1)}, X3, [("scale", "w", "b")])
 
 
+def test_a_scale_times_constants():
+    """Batch norm in evaluation mode: (x - m) ∘ (w / σ) + b."""
+    mean, deviation = normal(4, seed=5), jnp.abs(normal(4, seed=6)) + 0.1
+
+    def f(p, x):
+        factor = p["w"].reshape(2, 2) * jax.lax.rsqrt(deviation.reshape(2, 2))
+        return (x - mean) * factor.T.T.reshape(1, 4) + p["b"]
+
+    check(f, {"w": normal(4), "b": normal(4, seed=1)}, X3, [("scale", "w", "b")])
+
+
+def test_a_product_of_a_parameter_and_constants_elsewhere_is_refused():
+    f = lambda p, x: x @ (p["w"] * 2.0) + p["b"] * 3.0  # noqa: E731
+    uses = cv.backend("jax").parameter_uses(f, {"w": normal(4, 2), "b": normal(2)}, X)
+    assert set(uses.unrecognised) == {"w", "b"}
+
+
 def test_what_is_subtracted():
     f = lambda p, x: jnp.tanh(x - p["b"]) + (p["c"] - x)  # noqa: E731
     check(f, {"b": normal(4), "c": normal(4)}, X, [("shift", "b", ""), ("shift", "c", "")])
