@@ -98,6 +98,10 @@ class JaxBackend(cv.Backend):
         stats = device.memory_stats()
         return None if stats is None else int(stats["bytes_in_use"])
 
+    def is_out_of_memory(self, error: Exception) -> bool:
+        # XLA's errors have one class; its status stands at the beginning of their messages.
+        return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "RESOURCE_EXHAUSTED" in str(error))
+
     # Functions --------------------------------------------------------------------------------------
 
     def evaluate(self, f: Callable[[Tree], Tree], params: Tree) -> Tree:

@@ -33,7 +33,9 @@ def adapted(module: Any, output: Any, by_example: bool | None = None) -> cv.Mode
     def apply(params: Tree, x: Any) -> Array:
         called = parts.module(params)
         before = _random_state(called)
-        outputs = jax.vmap(lambda one: outputs_of(_call(called, one), output))(x) if maps else outputs_of(_call(called, x), output)
+        outputs = (
+            jax.vmap(lambda one: outputs_of(_call(called, one), output))(x) if maps else outputs_of(_call(called, x), output)
+        )
         if any(one is not other for one, other in zip(before, _random_state(called), strict=True)):
             raise cv.ModelError(
                 f"{parts.what} draws random numbers when it is called (dropout in training mode?); put it in evaluation mode: "

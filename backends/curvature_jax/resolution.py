@@ -170,7 +170,12 @@ def _with_biases(program: Program, live: set[int], views: dict[int, View], found
                 j = shifts[number]
                 operand = 1 - step.inputs.index(value)
                 view = views.get(step.inputs[operand])
-                if j not in taken and view is not None and view.factor is None and _agree(followed(numbers, moves), view, found[j], use):
+                if (
+                    j not in taken
+                    and view is not None
+                    and view.factor is None
+                    and _agree(followed(numbers, moves), view, found[j], use)
+                ):
                     taken.add(j)
                     result[i], result[j] = use.with_bias(found[j].parameter), None
                 break
@@ -190,5 +195,3 @@ def _agree(numbers: Places, view: View, shift: Found, use: Found) -> bool:
     still = [a for a in range(numbers.ndim) if numbers.strides[a] == 0 and places.strides[a] == 0]
     index = tuple(0 if axis in still else slice(None) for axis in range(numbers.ndim))
     return bool((numbers[index] == places[index]).all())
-
-

@@ -62,7 +62,9 @@ class Place:
         shape, axes = self.shape(value), self._examples.axes[value]
         return self.layout_of(shape, axes, features, range(len(shape)) if order is None else order)
 
-    def layout_of(self, shape: tuple[int, ...], axes: Sequence[int], features: Sequence[int] | None, order: Sequence[int]) -> Layout:
+    def layout_of(
+        self, shape: tuple[int, ...], axes: Sequence[int], features: Sequence[int] | None, order: Sequence[int]
+    ) -> Layout:
         """Of an array with examples on ``axes``."""
         if not axes:
             raise Refused(f"enters through {self.step.name} with arrays that have no axis of examples")

@@ -13,6 +13,7 @@ from torch import Tensor
 import curvature as cv
 
 from . import arrays, directional, forward, functional, linalg, reverse
+from .kernels import KERNELS
 from .nesting import Place, place
 from .uses import parameter_uses
 
@@ -56,6 +57,7 @@ class TorchBackend(cv.Backend):
 
     name = "torch"
     xp = array_api_compat.torch
+    kernels = KERNELS
 
     def __init__(self, device: Any = None, dtype: Any = None, *, compile: bool = False) -> None:
         self.device = arrays.usable_device(device)
@@ -106,6 +108,10 @@ class TorchBackend(cv.Backend):
         if self.device is not None and self.device.type == "cuda":
             return int(torch.cuda.memory_allocated(self.device))
         return None
+
+    def is_out_of_memory(self, error: Exception) -> bool:
+        # The allocator of the CPU raises a plain RuntimeError.
+        return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
 
     # Derivatives ------------------------------------------------------------------------------------
 
