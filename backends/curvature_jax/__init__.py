@@ -57,9 +57,9 @@ def curvature_adapt_model(model: Any, output: Any) -> Any:
     """Flax NNX and Equinox modules."""
     if not ({"flax.nnx", "equinox"} & set(sys.modules)):
         return None
-    from . import modules
+    from .modules import adapted, is_known
 
-    return modules.adapted(model, output) if modules.is_known(model) else None
+    return adapted(model, output) if is_known(model) else None
 
 
 def as_model(module: Any, *, output: Any = None, by_example: bool | None = None) -> cv.Model:
@@ -74,9 +74,9 @@ def as_model(module: Any, *, output: Any = None, by_example: bool | None = None)
     Raises:
         UnsupportedError: if it is neither.
     """
-    from . import modules
+    from .modules import adapted
 
-    return modules.adapted(module, output, by_example)
+    return adapted(module, output, by_example)
 
 
 def update(module: Any, params: Any) -> Any:
@@ -93,6 +93,6 @@ def update(module: Any, params: Any) -> Any:
         UnsupportedError: if the module is neither.
         ShapeError: if ``params`` do not fit the module.
     """
-    from . import modules
+    from .modules import updated
 
-    return modules.updated(module, params)
+    return updated(module, params)

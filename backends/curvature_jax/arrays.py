@@ -52,7 +52,8 @@ def available_devices() -> list[Any]:
 
 def has_float64() -> bool:
     """Whether 64-bit types are turned on now (in the caller's context)."""
-    return bool(jax.config.jax_enable_x64)
+    config: Any = jax.config
+    return bool(config.jax_enable_x64)
 
 
 def dtype_of(dtype: Any) -> np.dtype[Any] | None:
@@ -136,7 +137,7 @@ def numpy_array(x: Array) -> np.ndarray[Any, Any]:
     """
     if isinstance(x, jax.core.Tracer):
         raise cv.UnsupportedError(
-            "to_numpy of an array that has no values now: inside of jax.jit, jax.grad and jax.vmap arrays are abstract. Return it "
-            "from the transformed function, then convert it"
+            "to_numpy of an array that has no values now: inside of jax.jit, jax.grad and jax.vmap arrays are abstract. Return "
+            "it from the transformed function, then convert it"
         )
     return np.asarray(x)

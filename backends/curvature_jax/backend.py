@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import array_api_compat
 import jax
 import jax.numpy as jnp
 

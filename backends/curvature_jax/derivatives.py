@@ -10,8 +10,8 @@ import jax
 from curvature.backend import Closure
 
 from .errors import traceable
-from .program import has_reverse_rule_alone
 from .packed import Packed, packed
+from .program import has_reverse_rule_alone
 
 Array = Any
 Tree = Any

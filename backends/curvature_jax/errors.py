@@ -30,7 +30,7 @@ def traceable() -> Iterator[None]:
     except _NO_VALUES as error:
         first = str(error).splitlines()[0]
         raise cv.ModelError(
-            f"the model asks for the values of an array while JAX compiles it ({type(error).__name__}: {first}). Write branches on "
-            f"values with jnp.where or jax.lax.cond, masks with jnp.where, loops with jax.lax.while_loop, and keep NumPy, "
+            f"the model asks for the values of an array while JAX compiles it ({type(error).__name__}: {first}). Write branches "
+            f"on values with jnp.where or jax.lax.cond, masks with jnp.where, loops with jax.lax.while_loop, and keep NumPy, "
             f"float() and .item() out of the model"
         ) from error

@@ -52,6 +52,6 @@ class Layout:
         """For each entry of an array of this shape its place among the features; axes that do not count have stride 0."""
         places = np.arange(math.prod(self.feature_shape)).reshape(self.feature_shape)
         features: Sequence[int] = self.features or ()
-        places = places.transpose(sorted(range(len(features)), key=lambda i: features[i]))
+        places = places.transpose(np.argsort(features))
         lengths = [self.shape[axis] if axis in features else 1 for axis in range(len(self.shape))]
         return np.broadcast_to(places.reshape(lengths), self.shape)

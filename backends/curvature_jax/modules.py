@@ -126,7 +126,8 @@ def _nnx_parts(module: Any) -> _Parts:
     """``nnx.Param``s are the parameters; all other variables (statistics, counters, random state) stay as they are now."""
     from flax import nnx
 
-    graph, params, rest = nnx.split(module, nnx.Param, ...)
+    parts: Any = nnx.split(module, nnx.Param, ...)
+    graph, params, rest = parts
     leaves, structure = jax.tree_util.tree_flatten(rest)
 
     def rebuild(state: Any) -> Any:

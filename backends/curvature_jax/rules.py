@@ -182,10 +182,8 @@ def scale(place: Place) -> Found:
     layout, entries = _elementwise(place)
     shape, factor = place.shape(place.output), place.view.factor
 
-    def prepare(x: Array, *factors: Array) -> Array:
-        for value in factors:
-            x = x * factor(value)
-        return layout(jnp.broadcast_to(x, shape))
+    def prepare(x: Array, *value: Array) -> Array:
+        return layout(jnp.broadcast_to(x if factor is None else x * factor(*value), shape))
 
     return Found(
         "scale",

@@ -149,7 +149,7 @@ class Evaluation:
         used = [layer for layer in general if layer.weight not in structure.unused]
         if used and self.batch.x is not None:
             reasons = "; ".join(f"{layer.weight!r}: {layer.reason}" for layer in used)
-            warnings.warn(f"gradients of each example are taken one by one for {reasons}", FallbackWarning, stacklevel=3)
+            warnings.warn(f"gradients of each example are taken by themselves for {reasons}", FallbackWarning, stacklevel=3)
         gradients = example_gradients(self, [layer.weight for layer in used], factor) if used else {}
         for name in structure.unused:
             size = self.problem.space.sizes[self.problem.space.index(name)]

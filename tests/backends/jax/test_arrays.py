@@ -38,7 +38,7 @@ def test_a_numpy_array_is_copied(jx):
 def test_arrays_of_other_libraries_are_refused(jx):
     with pytest.raises(cv.MixedBackendError, match=r"torch\.Tensor.*to_numpy"):
         jx.asarray(torch.ones(2))
-    with pytest.raises(cv.MixedBackendError, match="'jax'.*'torch'"):
+    with pytest.raises(cv.MixedBackendError, match=r"'jax'.*'torch'"):
         cv.Model(lambda p, x: x, {"v": jx.asarray([1.0]), "w": torch.ones(2)})
     with pytest.raises(cv.MixedBackendError, match=r"x is a torch.*backend.asarray\(x\)"):
         cv.Problem((lambda p, x: x * p, jx.asarray(1.0)), cv.Gaussian(), (torch.ones((2, 1)), jx.asarray(np.ones((2, 1)))))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -13,11 +10,6 @@ import pytest
 
 import curvature as cv
 import curvature_jax
-
-sys.path.insert(0, str(Path(__file__).parent))
-from checks import against_dense, kinds  # noqa: E402
-
-sys.path.pop(0)
 
 TOKENS = jnp.asarray(np.random.default_rng(0).integers(0, 7, (5, 4)))
 X = jnp.asarray(np.random.default_rng(1).standard_normal((5, 3)))
@@ -68,7 +60,7 @@ def call(module):
     return run
 
 
-def test_a_transformer_block():
+def test_a_transformer_block(against_dense, kinds):
     module = Block()
     problem = against_dense(module, call(module), TOKENS, Y)
     assert kinds(problem) == {
@@ -87,7 +79,7 @@ def test_a_transformer_block():
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-def test_convolutions(groups):
+def test_convolutions(groups, against_dense, kinds):
     class Images(eqx.Module):
         conv: eqx.nn.Conv2d
         head: eqx.nn.Linear
@@ -105,7 +97,7 @@ def test_convolutions(groups):
     assert kinds(problem) == {"conv.weight+conv.bias": "affine" if groups == 1 else "grouped", "head.weight+head.bias": "affine"}
 
 
-def test_a_recurrent_cell_is_refused_by_name():
+def test_a_recurrent_cell_is_refused_by_name(against_dense, kinds):
     class Recurrent(eqx.Module):
         cell: eqx.nn.GRUCell
         head: eqx.nn.Linear
@@ -131,7 +123,7 @@ def linear():
     return eqx.nn.Linear(3, 3, key=jax.random.key(0))
 
 
-def test_a_module_for_batches():
+def test_a_module_for_batches(kinds):
     class Batched(eqx.Module):
         inner: eqx.nn.Linear
 
@@ -161,7 +153,7 @@ def test_frozen_parts_stay():
     assert "order" not in " ".join(model.space.names)
 
 
-def test_dropout_without_a_key_says_what_to_do():
+def test_dropout_without_a_key_says_what_to_do(against_dense):
     class Dropping(eqx.Module):
         inner: eqx.nn.Linear
         dropout: eqx.nn.Dropout

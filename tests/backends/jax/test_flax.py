@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,11 +10,6 @@ from flax import nnx
 
 import curvature as cv
 import curvature_jax
-
-sys.path.insert(0, str(Path(__file__).parent))
-from checks import against_dense, kinds  # noqa: E402
-
-sys.path.pop(0)
 
 TOKENS = jnp.asarray(np.random.default_rng(0).integers(0, 7, (5, 4)))
 X = jnp.asarray(np.random.default_rng(1).standard_normal((5, 3)))
@@ -78,7 +70,7 @@ def call(module):
     return run
 
 
-def test_a_transformer_block():
+def test_a_transformer_block(against_dense, kinds):
     module = Block()
     problem = against_dense(module, call(module), TOKENS, Y)
     assert kinds(problem) == {
@@ -111,7 +103,7 @@ class Images(nnx.Module):
         return self.head(jnp.mean(jnp.tanh(self.norm(self.depthwise(self.conv(x)))), axis=(1, 2)))
 
 
-def test_convolutions_and_batch_norm_in_evaluation():
+def test_convolutions_and_batch_norm_in_evaluation(against_dense, kinds):
     module = Images()
     module.norm.mean[...] = jnp.asarray([0.1, -0.2, 0.3, 0.0], jnp.float32)
     x = jnp.asarray(np.random.default_rng(4).standard_normal((5, 6, 5, 2)))
@@ -146,7 +138,7 @@ class Small(nnx.Module):
         return self.second(self.dropout(jnp.tanh(self.first(x)))) * scale
 
 
-def test_dropout_in_training_is_refused():
+def test_dropout_in_training_is_refused(against_dense):
     with pytest.raises(cv.ModelError, match=r"Flax NNX module Small draws random numbers.*module.eval\(\)"):
         cv.Problem(Small(0.5), cv.Categorical(), (X, Y))
     module = Small(0.5)
@@ -154,7 +146,7 @@ def test_dropout_in_training_is_refused():
     against_dense(module, call(module), X, Y)
 
 
-def test_named_and_several_inputs():
+def test_named_and_several_inputs(kinds):
     module = Small()
     scale = jnp.asarray([[1.0], [2.0], [3.0], [0.5], [1.0]])
     expected = module(X, scale)
@@ -192,7 +184,7 @@ def test_trained_parameters_go_back():
         curvature_jax.update(module, {"first": doubled["first"]})
 
 
-def test_a_shared_layer_is_one_layer():
+def test_a_shared_layer_is_one_layer(against_dense):
     class Shared(nnx.Module):
         def __init__(self):
             self.a = nnx.Linear(3, 3, **options())
@@ -207,7 +199,7 @@ def test_a_shared_layer_is_one_layer():
     assert (layer.kind, len(layer.uses)) == ("affine", 2)
 
 
-def test_variables_that_are_no_parameters_stay():
+def test_variables_that_are_no_parameters_stay(against_dense, kinds):
     class Frozen(nnx.Variable):
         pass
 

@@ -325,15 +325,18 @@ def test_what_is_no_affine_map_is_named(name):
     assert analysis.found == ()
 
 
-def test_a_product_that_mixes_examples_is_refused():
-    """x xᵀ has examples on both axes, and the weight meets one of them."""
-    f = lambda p, x: (x @ x.T) @ jnp.broadcast_to(p["w"], (N, 2))  # noqa: E731
-    uses = cv.backend("jax").parameter_uses(f, {"w": normal(2)}, X)
-    assert uses.uses[0].kind == "shift"  # of the copies, one for each example: its cotangents are right
-    g = lambda p, x: jnp.einsum("nd,de,me->nm", x, p["w"], x) @ x  # noqa: E731
-    check(g, {"w": normal(4, 4)}, X, [("linear", "w", "")])
-    h = lambda p, x: jnp.einsum("nm,nd->md", x @ x.T, x) * jnp.sum(x * p["s"])  # noqa: E731
-    check(h, {"s": normal(4)}, X, [("scale", "s", "")])
+def test_examples_that_are_summed_by_the_weight_are_no_use():
+    """A convolution whose channels are the examples, and a product that contracts them."""
+    for f, w in (
+        (
+            lambda p, x: lax.conv_general_dilated(x[None], p["w"], (1,), "SAME", dimension_numbers=("NCW", "OIW", "NCW"))[0],
+            (N, N, 2),
+        ),
+        (lambda p, x: p["w"] @ x, (N, N)),
+    ):
+        uses = cv.backend("jax").parameter_uses(f, {"w": normal(*w)}, X)
+        assert uses.uses == ()
+        assert "examples" in uses.unrecognised["w"]
 
 
 def test_custom_derivatives_elsewhere_keep_their_rules():

@@ -123,7 +123,7 @@ def check_moved_examples(problem, unseen, seen):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", cv.FallbackWarning)
         check_against_dense(problem)
-    warned = any("examples are mixed" in str(w.message) or "one by one for 'w'" in str(w.message) for w in caught)
+    warned = any("examples are mixed" in str(w.message) or "by themselves for 'w'" in str(w.message) for w in caught)
     assert kinds(problem) == (unseen if warned else seen)
     assert warned or problem.backend.name == "torch"
 
