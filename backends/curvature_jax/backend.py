@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 import curvature as cv
-from curvature.backend import CAPABILITIES
+from curvature.backend import CAPABILITIES, gram_by_panels
 
 from . import arrays, derivatives, linalg
 from .kernels import KERNELS
@@ -86,6 +86,9 @@ class JaxBackend(cv.Backend):
 
     def solve_triangular(self, a: Array, b: Array, *, lower: bool = True, transposed: bool = False) -> Array:
         return linalg.solve_triangular(a, b, lower=lower, transposed=transposed)
+
+    def gram(self, a: Array) -> Array:
+        return gram_by_panels(self.xp, a)
 
     def synchronize(self) -> None:
         # A device need not run what is independent in order: only the arrays themselves know when they are there.

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import curvature as cv
+from curvature.backend import gram_by_panels
 
 from . import arrays, directional, forward, functional, linalg, reverse
 from .kernels import KERNELS
@@ -96,6 +97,9 @@ class TorchBackend(cv.Backend):
 
     def solve_triangular(self, a: Tensor, b: Tensor, *, lower: bool = True, transposed: bool = False) -> Tensor:
         return linalg.solve_triangular(a, b, lower=lower, transposed=transposed)
+
+    def gram(self, a: Tensor) -> Tensor:
+        return gram_by_panels(self.xp, a)
 
     def synchronize(self) -> None:
         if self.device is None or self.device.type == "cuda":

@@ -35,5 +35,6 @@ KERNELS: Mapping[str, Callable[..., Tensor]] = MappingProxyType(
         "conv2d": _conv2d,
         "embedding": F.embedding,
         "gelu": _gelu,
+        "relu": F.relu,
     }
 )

@@ -91,6 +91,10 @@ class Backend(ABC):
     def solve_triangular(self, a: Array, b: Array, *, lower: bool = True, transposed: bool = False) -> Array:
         """Solve a x = b (aᵀ x = b if ``transposed``) for triangular ``a`` (n, n), b (n,) or (n, k)."""
 
+    def gram(self, a: Array) -> Array:
+        """aᵀ a, (d, d), of a matrix (n, d)."""
+        return self.xp.matrix_transpose(a) @ a
+
     @abstractmethod
     def synchronize(self) -> None:
         """Wait until the device has done what was asked of it."""

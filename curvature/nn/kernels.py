@@ -9,6 +9,7 @@ normal form when a kernel is called:
 | ``conv2d`` | x (N, c_in, H, W), weight (c_out, c_in / groups, h, w), bias (c_out,) or None, stride (rows, columns), padding ((top, bottom), (left, right)), dilation (rows, columns), groups | (N, c_out, H', W') |
 | ``embedding`` | indices (…), weight (n, d) | (…, d) |
 | ``gelu`` | x | like x |
+| ``relu`` | x | like x |
 
 A kernel must give what the portable function gives, to rounding, with derivatives of every order in every transform of
 the library. A backend leaves out what it has no better way for.

@@ -157,8 +157,8 @@ class Evaluation:
         values = []
         for layer in structure.layers:
             if layer.kind == "general":
-                values.append(LayerValues(layer, (), gradients[layer.weight], self.weights, xp))
+                values.append(LayerValues(layer, (), gradients[layer.weight], self.weights, self.problem.backend))
             else:
                 uses = [(self._uses.uses[i], cotangents[i]) for i in layer.uses]
-                values.append(LayerValues(layer, uses, None, self.weights, xp))
+                values.append(LayerValues(layer, uses, None, self.weights, self.problem.backend))
         return values

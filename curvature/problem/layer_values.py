@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ..autodiff.scatter import scatter_rows
-from ..backend import Use
+from ..backend import Backend, Use
 from . import use_gradients
 from .structure import Layer
 
@@ -25,18 +25,18 @@ class Template:
     Attributes:
         layer: the layer.
         uses: its uses without their arrays.
-        xp: the namespace of the arrays.
+        backend: of the arrays.
     """
 
     layer: Layer
     uses: tuple[Use, ...]
-    xp: Any
+    backend: Backend
 
     def filled(self, arrays: Any) -> LayerValues:
         """The values with the arrays that ``LayerValues.arrays`` gave."""
         uses, gradients, weights = arrays
         full = [(replace(u, inputs=a, entries=e), g) for u, (a, e, g) in zip(self.uses, uses, strict=True)]
-        return LayerValues(self.layer, full, gradients, weights, self.xp)
+        return LayerValues(self.layer, full, gradients, weights, self.backend)
 
 
 class LayerValues:
@@ -56,18 +56,19 @@ class LayerValues:
         uses: Sequence[tuple[Use, Array]],
         gradients: Array | None,
         weights: Array | None,
-        xp: Any,
+        backend: Backend,
     ) -> None:
         self.layer = layer
         self._uses = uses
         self._gradients = gradients
         self._weights = weights
-        self._xp = xp
+        self._backend = backend
+        self._xp = backend.xp
 
     @property
     def template(self) -> Template:
         """All of it but the arrays."""
-        return Template(self.layer, tuple(replace(use, inputs=None, entries=None) for use, _ in self._uses), self._xp)
+        return Template(self.layer, tuple(replace(use, inputs=None, entries=None) for use, _ in self._uses), self._backend)
 
     @property
     def arrays(self) -> Any:
@@ -161,20 +162,16 @@ class LayerValues:
 
     def gram(self, x: Array) -> Array:
         """Σ_n Σ_t x_nt x_ntᵀ, (d, d), of x (N, T, d) made from cotangents: an average over examples."""
-        flat = self._xp.reshape(x, (-1, x.shape[-1]))
-        return self._xp.matrix_transpose(flat) @ flat
+        return self._backend.gram(self._xp.reshape(x, (-1, x.shape[-1])))
 
     def weighted_gram(self, x: Array) -> Array:
         """Σ_n w_n Σ_t x_nt x_ntᵀ, (d, d), of x (N, T, d) made from inputs."""
         xp, n, d = self._xp, x.shape[0], x.shape[-1]
         flat = xp.reshape(x, (-1, d))
         if self._weights is not None:
-            weighted = xp.reshape(x * xp.reshape(self._weights, (-1, 1, 1)), (-1, d))
-            return xp.matrix_transpose(weighted) @ flat
+            return self.gram(x * xp.reshape(xp.sqrt(self._weights), (-1, 1, 1)))
         # 1/N goes to the smaller array.
-        if flat.shape[0] < d:
-            return xp.matrix_transpose(flat * (1.0 / n)) @ flat
-        return (xp.matrix_transpose(flat) @ flat) * (1.0 / n)
+        return self.gram(x * n**-0.5) if flat.shape[0] < d else self.gram(x) * (1.0 / n)
 
     @cached_property
     def input_gram(self) -> Array:

@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import torch
 
 import curvature as cv
 
@@ -36,6 +35,7 @@ def test_a_numpy_array_is_copied(jx):
 
 
 def test_arrays_of_other_libraries_are_refused(jx):
+    torch = pytest.importorskip("torch")
     with pytest.raises(cv.MixedBackendError, match=r"torch\.Tensor.*to_numpy"):
         jx.asarray(torch.ones(2))
     with pytest.raises(cv.MixedBackendError, match=r"'jax'.*'torch'"):

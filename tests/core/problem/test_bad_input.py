@@ -304,7 +304,7 @@ def test_a_library_whose_lack_of_memory_is_an_error_of_its_own(generator):
     params = {"w": torch.ones(3, 2)}
     problem = cv.Problem(cv.Model(apply, params), cv.Gaussian(), (torch.ones(10, 3), torch.ones(10, 2)))
     for work in (problem.gradient, problem.loss, lambda: cv.Hessian(problem) @ params, problem.uses):
-        with pytest.raises(cv.DeviceMemoryError, match="'torch' on cpu .*allocate memory.*; 2 examples at a time do"):
+        with pytest.raises(cv.DeviceMemoryError, match=r"'torch' on cpu .*allocate memory.*; 2 examples at a time do"):
             work()
 
 
