@@ -45,7 +45,7 @@ class JaxBackend(cv.Backend):
         self._floating = arrays.dtype_of(dtype)
         self.dtype = None if self._floating is None else self._floating.name
         on_host = (self.device or jax.local_devices()[0]) in _host_devices()
-        self.columns_at_once = 4 if on_host else 32
+        self.columns_at_once = 1 if on_host else 32
 
     @property
     def capabilities(self) -> Mapping[str, cv.Claim]:  # type: ignore[override]

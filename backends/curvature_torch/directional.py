@@ -50,7 +50,7 @@ def hvp(f: Callable[[Tree], Tensor], params: Tree, tangent: Tree) -> Tree:
 
 
 def _excluded(found: Sequence[Found], unrecognised: Iterable[str]) -> set[str]:
-    """Parameters that enter in any way other than plain matrix products (and their biases)."""
+    """Parameters that enter in any way other than plain matrix products, convolutions and their biases."""
     excluded = set(unrecognised)
     while True:
         others = {path for use in found if not _is_product(use, excluded) for path in _paths(use)}
@@ -61,8 +61,9 @@ def _excluded(found: Sequence[Found], unrecognised: Iterable[str]) -> set[str]:
 
 def _is_product(use: Found, excluded: set[str]) -> bool:
     record, view = use.record, use.record.view
-    plain = record.kind == "linear" and record.features == (-1,) and record.patches is None and view.gather is None
-    return plain and view.path not in excluded
+    if record.kind != "linear" or view.gather is not None or view.path in excluded:
+        return False
+    return record.features == (-1,) if record.again is None else view.is_whole
 
 
 def _paths(use: Found) -> list[str]:
@@ -73,6 +74,9 @@ def _paths(use: Found) -> list[str]:
 def _product(use: Found, excluded: set[str], v: dict[str, Tensor]) -> Tensor:
     """a V + v_b, the derivative of the layer's output along the direction with its inputs held."""
     record = use.record
+    if record.again is not None:
+        bias = v[use.bias].reshape(-1) if use.bias is not None and use.bias not in excluded else None
+        return record.again(v[record.view.path].reshape(record.view.shape), bias)
     assert record.attached is not None
     matrix = v[record.view.path].reshape(record.view.matrix_shape)
     bias = v[use.bias] if use.bias is not None and use.bias not in excluded else None

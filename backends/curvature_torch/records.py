@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -35,6 +35,7 @@ class Record:
         contracted: axes of ``inputs`` that are d_in of a linear map, counted from the end.
         by_rows: whether the weight's matrix is (d_out, d_in).
         patches: of a convolution.
+        again: of a convolution, the same call with another weight and bias.
         groups: of a convolution, or of a product with a stack of matrices (groups, d_in, d_out).
         negative: whether it was subtracted.
         function: what was called.
@@ -54,6 +55,7 @@ class Record:
     contracted: tuple[int, ...] = (-1,)
     by_rows: bool = False
     patches: Patches | None = None
+    again: Callable[[Tensor, Tensor | None], Tensor] | None = None
     groups: int = 1
     negative: bool = False
     function: Any = None

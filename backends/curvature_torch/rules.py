@@ -158,7 +158,7 @@ def _scaled(*, in_place: bool) -> Callable[..., Records]:
     return rule
 
 
-def _convolution(count: int) -> Callable[..., Records]:
+def _convolution(count: int, function: Callable[..., Tensor]) -> Callable[..., Records]:
     """A convolution of (N, c_in, *sizes) in so many dimensions."""
 
     def rule(
@@ -180,6 +180,7 @@ def _convolution(count: int) -> Callable[..., Records]:
         record = Record("linear", view, [key], inputs=input.detach(), version=input._version, by_rows=True, groups=groups)
         record.features = (-1 - count,)
         record.patches = Patches.of(view.shape[2:], stride, padding, dilation)
+        record.again = lambda w, b: function(input, w, b, stride, padding, dilation, groups)
         return _with_bias(record, added, view.shape[0])
 
     return rule
@@ -198,6 +199,6 @@ RULES: Mapping[Any, Callable[..., Records]] = {
     **dict.fromkeys((torch.rsub, _T.__rsub__), _REVERSED),
     **dict.fromkeys((torch.mul, _T.mul, torch.multiply, _T.multiply, _T.__mul__, _T.__rmul__), _SCALED),
     **dict.fromkeys((_T.mul_, _T.multiply_, _T.__imul__), _scaled(in_place=True)),
-    **{function: _convolution(count) for count, function in enumerate((torch.conv1d, torch.conv2d, torch.conv3d), 1)},
+    **{function: _convolution(count, function) for count, function in enumerate((torch.conv1d, torch.conv2d, torch.conv3d), 1)},
 }
 """Functions in which a parameter enters as (part of) an affine map."""

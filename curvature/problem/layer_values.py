@@ -222,11 +222,31 @@ class LayerValues:
             return self.squared_from(self.squared_cotangents())
         if layer.kind == "embedding":
             return use_gradients.squared_rows(xp, self.inputs, self._column_first, layer.block.shapes[0][0])
+        if layer.kind == "affine":
+            return self._squared_affine()
         total: Any = 0.0
         for examples in self._chunks(layer.block.size * int(self._parts[0][2].shape[0])):
             rows = self._rows(examples)
             total = total + xp.sum(xp.sum(rows * rows, axis=0), axis=0)
         return total
+
+    def _squared_affine(self) -> Array:
+        """With shared positions: a column at a time, so that products need no copies of the inputs, and without the 1 in ā."""
+        xp, g, a = self._xp, self._column_first, self.inputs
+        weight: Any = 0.0
+        bias: Any = 0.0
+        for examples in self._chunks(self._weight_size):
+            for r in range(int(g.shape[0])):
+                left, right = (g[r, examples, ...], a[examples, ...])
+                if not self.layer.transposed:
+                    left, right = right, left
+                product = xp.matrix_transpose(left) @ right
+                weight = weight + xp.sum(product * product, axis=0)
+                if self.layer.bias is not None:
+                    total = xp.sum(g[r, examples, ...], axis=1)
+                    bias = bias + xp.sum(total * total, axis=0)
+        flat = xp.reshape(weight, (-1,))
+        return flat if self.layer.bias is None else self._beside(flat, bias)
 
     def _chunks(self, numbers: int) -> list[slice]:
         """Slices of the examples whose gradients, of so many numbers for each, are made at a time."""
