@@ -47,7 +47,7 @@ from .likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Poisson
 from .matrices import GGN, EmpiricalFisher, Fisher, GaussNewtonMatrix, Hessian, Jacobian, MonteCarloFisher
 from .operators import Operator
 from .optim import Backtracking, Constant, LevenbergMarquardt, NaturalGradient, QuadraticModel
-from .problem import Batch, Model, Problem, Structure, as_model
+from .problem import Batch, Model, Problem, Structure, as_model, outputs_of
 from .registry import (
     ApproximationSpec,
     BackendSpec,
@@ -137,6 +137,7 @@ __all__ = [
     "hookimpl",
     "load",
     "namespace",
+    "outputs_of",
     "register",
     "save",
     "unregister",

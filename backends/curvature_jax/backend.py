@@ -45,6 +45,7 @@ class JaxBackend(cv.Backend):
         self._floating = arrays.dtype_of(dtype)
         self.dtype = None if self._floating is None else self._floating.name
         on_host = (self.device or jax.local_devices()[0]) in _host_devices()
+        # One at a time stays in a CPU's cache, and no sum over columns is needed.
         self.columns_at_once = 1 if on_host else 32
 
     @property
@@ -61,7 +62,8 @@ class JaxBackend(cv.Backend):
         return isinstance(x, jax.Array)
 
     def is_abstract(self, x: Array) -> bool:
-        return isinstance(x, jax.core.Tracer)
+        """Also where ``x`` itself has values, but what is computed of it now is recorded rather than done."""
+        return isinstance(x, jax.core.Tracer) or isinstance(jax.lax.iota("int32", 1), jax.core.Tracer)
 
     def asarray(self, x: Any, dtype: Any = None, device: Any = None) -> Array:
         where = self.device if device is None else arrays.usable_device(device)
@@ -79,7 +81,7 @@ class JaxBackend(cv.Backend):
     def cholesky(self, a: Array) -> tuple[Array, Any]:
         """(L, ok); ``ok`` is an array of one boolean where ``a`` has no values now."""
         factor, ok = linalg.cholesky(a)
-        return factor, ok if self.is_abstract(ok) else bool(ok)
+        return factor, ok if isinstance(ok, jax.core.Tracer) else bool(ok)
 
     def eigh(self, a: Array) -> tuple[Array, Array]:
         return linalg.eigh(a)

@@ -12,7 +12,6 @@ from typing import Any
 import jax
 
 import curvature as cv
-from curvature.problem import outputs_of
 
 from .tree_nodes import key_name
 
@@ -34,7 +33,9 @@ def adapted(module: Any, output: Any, by_example: bool | None = None) -> cv.Mode
         called = parts.module(params)
         before = _random_state(called)
         outputs = (
-            jax.vmap(lambda one: outputs_of(_call(called, one), output))(x) if maps else outputs_of(_call(called, x), output)
+            jax.vmap(lambda one: cv.outputs_of(_call(called, one), output))(x)
+            if maps
+            else cv.outputs_of(_call(called, x), output)
         )
         if any(one is not other for one, other in zip(before, _random_state(called), strict=True)):
             raise cv.ModelError(

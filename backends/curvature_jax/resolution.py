@@ -13,7 +13,7 @@ import numpy as np
 from .examples import Examples
 from .found import Found
 from .program import Program, Step
-from .rules import RULES, Place, Refused, copies, scale
+from .rules import RULES, Place, Refused, copies, fills, scale
 from .views import Factor, Move, Places, View, followed, movement
 
 
@@ -83,8 +83,9 @@ def _scaled(program: Program, examples: Examples, step: Step, operand: int, view
     view, other, shape = views[step.inputs[operand]], step.inputs[1 - operand], _shape(program, step.kept[0])
     if view.factor is not None:
         return None
-    broadcast = view.moved(lambda places: [np.broadcast_to(places, shape)], 0, shape) if view.shape != shape else view
-    return replace(broadcast, factor=Factor(other, ((lambda values: [jnp.broadcast_to(values[0], shape)], 0),)))
+    if view.shape != shape:
+        view = view.moved(lambda places: [np.broadcast_to(places, shape)], 0, shape)
+    return replace(view, factor=Factor(other, ((lambda values: [jnp.broadcast_to(values[0], shape)], 0),)))
 
 
 def _use(place: Place) -> Found:
@@ -116,7 +117,7 @@ def _live(program: Program) -> set[int]:
 
 
 def _passes_derivatives(program: Program, step: Step) -> bool:
-    """Whether an output depends on inputs in more than steps."""
+    """Whether an output may change smoothly with the inputs."""
     if step.name == "stop_gradient":
         return False
     return any(jnp.issubdtype(program.types[output].dtype, jnp.inexact) for output in step.kept)
@@ -128,7 +129,7 @@ def _move(program: Program, step: Step) -> Move | None:
         if step.name == "convert_element_type" and program.types[step.inputs[0]].dtype == step.params["new_dtype"]:
             return lambda places: [places]
         return movement(step.name, step.params)
-    if step.name not in ("gather", "dynamic_slice"):
+    if step.name not in ("gather", "dynamic_slice") or fills(step.params):
         return None
     indices = [program.known(value) for value in step.inputs[1:]]
     if any(index is None for index in indices):

@@ -156,6 +156,9 @@ def table(place: Place) -> Found:
     rows = (1, *view.shape[1:])
     if place.operand != 0 or tuple(params["slice_sizes"]) != rows or 0 not in numbers.start_index_map:
         raise Refused("enters through gather of other things than rows")
+    if fills(params):
+        raise Refused("enters through gather that puts a number where there is no row")
+    # Along the other axes a slice as long as the axis starts at 0.
     position = list(numbers.start_index_map).index(0)
     indices = place.step.inputs[1]
     entries = view.ordered(range(len(rows)))
@@ -175,6 +178,12 @@ def table(place: Place) -> Found:
         sources=(indices,),
         prepare=prepare,
     )
+
+
+def fills(params: Mapping[str, Any]) -> bool:
+    """Whether a gather gives a number of its own (NaN apart, which spoils the outputs visibly) for indices out of range."""
+    value = params.get("fill_value")
+    return value is not None and not math.isnan(value)
 
 
 def scale(place: Place) -> Found:

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 import curvature as cv
-from curvature.problem import outputs_of
 
 
 def adapt(model: Any, output: Any) -> cv.Model | None:
@@ -42,7 +41,7 @@ def adapt(model: Any, output: Any) -> cv.Model | None:
         positional, named = _arguments(x)
         buffers = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
         returned = torch.func.functional_call(module, {**buffers, **params}, positional, named)
-        return outputs_of(returned, output)
+        return cv.outputs_of(returned, output)
 
     return cv.Model(apply, params)
 

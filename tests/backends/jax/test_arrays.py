@@ -95,6 +95,14 @@ def test_arrays_without_values(jx):
     assert not jx.is_abstract(jnp.ones(3))
 
 
+def test_an_array_of_outside_has_no_values_inside(jx):
+    """What is computed of it there is recorded, not done."""
+    outside, seen = jnp.ones(3), []
+    jax.jit(lambda x: (seen.append(jx.is_abstract(outside)), x)[1])(outside)
+    jax.grad(lambda x: (seen.append(jx.is_abstract(outside)), jnp.sum(x))[1])(outside)
+    assert seen == [True, False]
+
+
 def test_waiting_and_memory(jx):
     x = jnp.ones((300, 300))
     y = x @ x @ x

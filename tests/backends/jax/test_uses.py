@@ -217,6 +217,15 @@ def test_embeddings(lookup):
     check(f, params, x, [(kind, "table", ""), ("shift", "positions", ""), ("linear", "v", "")])
 
 
+def test_a_table_that_gives_zero_for_padding_is_refused():
+    """An index out of range has no row, so that row's statistics would be wrong for batches with padding alone."""
+    x = jnp.asarray(np.random.default_rng(0).integers(0, 7, (N, 3)))
+    f = lambda p, x: p["table"].at[x].get(mode="fill", fill_value=0.0)  # noqa: E731
+    uses = cv.backend("jax").parameter_uses(f, {"table": normal(7, 4)}, x)
+    assert uses.uses == ()
+    assert "gather" in uses.unrecognised["table"]
+
+
 def test_a_tied_table():
     """In as an embedding, out as a matrix."""
     x = jnp.asarray(np.random.default_rng(0).integers(0, 7, (N, 3)))

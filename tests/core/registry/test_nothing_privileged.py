@@ -13,7 +13,7 @@ import curvature as cv
 
 ROOT = Path(__file__).resolve().parents[3]
 PLUGINS = sorted(path.parent for root in ("backends", "plugins") for path in (ROOT / root).glob("*/__init__.py"))
-PUBLIC = {"curvature", "curvature.operators", "curvature.autodiff", "curvature.backend"}
+PUBLIC = {"curvature", "curvature.operators", "curvature.autodiff", "curvature.backend", "curvature.trees"}
 
 
 def _sources(folder: Path) -> Iterator[tuple[Path, ast.Module]]:

@@ -1,0 +1,100 @@
+"""Problems, matrices and statistics inside of the caller's own compiled program."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import curvature as cv
+
+
+def apply(p, x):
+    return jnp.tanh(x @ p["w"] + p["b"]) @ p["v"]
+
+
+def params(seed=0):
+    r = np.random.default_rng(seed)
+    return {name: jnp.asarray(r.standard_normal(shape)) for name, shape in {"b": (4,), "v": (4, 2), "w": (3, 4)}.items()}
+
+
+def batch(seed, n=6):
+    r = np.random.default_rng(seed)
+    return jnp.asarray(r.standard_normal((n, 3))), jnp.asarray(r.integers(0, 2, n))
+
+
+def gradient(problem, v):
+    return problem.gradient()
+
+
+def products(problem, v):
+    return [cv.Fisher(problem) @ v, cv.GGN(problem) @ v, cv.Hessian(problem) @ v, cv.EmpiricalFisher(problem) @ v]
+
+
+def statistics(problem, v):
+    matrix = cv.Fisher(problem)
+    return [cv.estimate(matrix, cv.approximation(name), problem.backend) for name in ("kfac", "diagonal", "exact")]
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["after one outside", "at once"])
+@pytest.mark.parametrize("ask", [gradient, products, statistics])
+def test_the_same_numbers_as_outside(ask, known):
+    model, v = cv.Model(apply, params()), params(9)
+
+    def asked(p, x, y, v):
+        return ask(cv.Problem(model.with_params(p), cv.Categorical(), (x, y)), v)
+
+    if known:
+        asked(params(), *batch(0), v)
+    compiled = jax.jit(asked)
+    for seed in (1, 2):
+        found, expected = (f(params(seed), *batch(seed), v) for f in (compiled, asked))
+        for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-13)
+
+
+def test_nothing_of_a_trace_stays():
+    """The model outlives the trace: after it, and in a second one, everything still has values."""
+    model, v = cv.Model(apply, params()), params(9)
+
+    def asked(p, x, y):
+        problem = cv.Problem(model.with_params(p), cv.Categorical(), (x, y))
+        return gradient(problem, v), products(problem, v), statistics(problem, v)
+
+    first = jax.jit(asked)(params(1), *batch(1))
+    second = jax.jit(lambda *arguments: asked(*arguments))(params(1), *batch(1))
+    outside = asked(params(1), *batch(1))
+    for a, b, c in zip(*map(jax.tree.leaves, (first, second, outside)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(a, c, rtol=1e-10, atol=1e-13)
+    with jax.checking_leaks():
+        jax.jit(asked)(params(2), *batch(2))
+
+
+def test_the_loss_is_differentiable_by_jax():
+    x, y = batch(3)
+    model = cv.Model(apply, params())
+
+    def loss(p):
+        return cv.Problem(model.with_params(p), cv.Categorical(), (x, y)).loss()
+
+    expected = cv.Problem(model, cv.Categorical(), (x, y)).gradient()
+    for found in (jax.grad(loss)(params()), jax.jit(jax.grad(loss))(params())):
+        for name, value in expected.items():
+            np.testing.assert_allclose(found[name], value, rtol=1e-10, atol=1e-13)
+
+
+def test_many_parameters_at_once():
+    """vmap over parameters: a Fisher product for each."""
+    x, y = batch(4)
+    model, v = cv.Model(apply, params()), params(9)
+
+    def product(p):
+        return cv.Fisher(cv.Problem(model.with_params(p), cv.Categorical(), (x, y))) @ v
+
+    several = [params(seed) for seed in range(3)]
+    found = jax.vmap(product)(jax.tree.map(lambda *leaves: jnp.stack(leaves), *several))
+    for i, p in enumerate(several):
+        for name, value in product(p).items():
+            np.testing.assert_allclose(found[name][i], value, rtol=1e-10, atol=1e-13)
