@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 import curvature as cv
-from curvature.backend import gram_by_panels
 
 from . import arrays, directional, forward, functional, linalg, reverse
 from .kernels import KERNELS
@@ -99,7 +98,7 @@ class TorchBackend(cv.Backend):
         return linalg.solve_triangular(a, b, lower=lower, transposed=transposed)
 
     def gram(self, a: Tensor) -> Tensor:
-        return gram_by_panels(self.xp, a)
+        return linalg.gram(a)
 
     def synchronize(self) -> None:
         if self.device is None or self.device.type == "cuda":

@@ -19,12 +19,23 @@ MODELS = {
 }
 
 
+@pytest.fixture
+def double_precision():
+    """JAX with float64, as a user turns it on."""
+    jax = pytest.importorskip("jax")
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
+
 def strict():
     return cv.ArrayBackend("strict", array_api_strict)
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("model", MODELS)
+@pytest.mark.usefixtures("double_precision")
 def test_every_backend_says_the_same_of_every_kind_of_model(model, dtype):
     assert TOLERANCES == {"float64": 1e-9, "float32": 2e-4}
     found = compare(["numpy", strict(), "torch", "jax"], dtype=dtype, only_scenarios=MODELS[model])
