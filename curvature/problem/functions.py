@@ -35,7 +35,7 @@ def outputs_function(model: Any, likelihood: Likelihood, size: int, has_inputs: 
     apply = model.apply
 
     def outputs(params: Tree, x: Any) -> Array:
-        return as_matrix(applied(apply, params, x), size, has_inputs, likelihood)
+        return as_matrix(applied(apply, params, x), _examples(x, size), has_inputs, likelihood)
 
     return Keyed(outputs, ("outputs", type(likelihood), size, has_inputs), model.compiled)
 
@@ -46,7 +46,7 @@ def loss_function(model: Any, likelihood: Likelihood, size: int, has_inputs: boo
 
     def loss(params: Tree, data: Any) -> Array:
         x, y, weights = data
-        outputs = as_matrix(applied(apply, params, x), size, has_inputs, likelihood)
+        outputs = as_matrix(applied(apply, params, x), _examples(x, size), has_inputs, likelihood)
         return mean_loss(likelihood, outputs, y, weights)
 
     return Keyed(loss, ("loss", _identity(likelihood), size, has_inputs), model.compiled)
@@ -55,6 +55,12 @@ def loss_function(model: Any, likelihood: Likelihood, size: int, has_inputs: boo
 def likelihood_function(model: Any, likelihood: Likelihood, name: str) -> Keyed:
     """((outputs, …), None) -> a method of the likelihood on them."""
     return Keyed(lambda arrays, _: getattr(likelihood, name)(*arrays), (name, _identity(likelihood)), model.compiled)
+
+
+def _examples(x: Any, size: int) -> int:
+    """N of these inputs; ``size`` without inputs. (A backend may try a function with other numbers of examples.)"""
+    arrays = leaves(x)
+    return int(arrays[0].shape[0]) if arrays else size
 
 
 def mean_loss(likelihood: Likelihood, outputs: Array, y: Array, weights: Array | None) -> Array:

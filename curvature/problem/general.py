@@ -37,7 +37,7 @@ def example_gradients(evaluation: Evaluation, names: Sequence[str], factor: Arra
             backward.append(name)
             continue
         if pushes is None:
-            _, pushes, _ = problem.backend.linearize(lambda params: problem.outputs(params, evaluation.batch), problem.params)
+            _, pushes, _ = problem.backend.linearize(problem.outputs_of(evaluation.batch), problem.params)
         jacobian = _forward_jacobian(evaluation, pushes, space.index(name))
         gradients[name] = jacobian @ factor
     if backward:

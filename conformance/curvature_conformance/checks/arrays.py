@@ -47,6 +47,8 @@ def round_trip_through_the_host(setting: Setting) -> None:
         expect(same, f"to_numpy(asarray({label}))", repr(back), formula=f"{kept!r}")
         floating = kept.dtype.kind == "f" and be.dtype is not None
         wanted = np.dtype(be.dtype) if floating else kept.dtype
+        if kept.dtype == np.int64 and not be.capabilities["float64"].supported:
+            wanted = np.dtype(np.int32)  # a library without 64-bit types has no int64 either
         expect(
             back.dtype == wanted,
             f"dtype of to_numpy(asarray({label}))",

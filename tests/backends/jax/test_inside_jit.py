@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import curvature as cv
+from curvature import nn
 
 
 def apply(p, x):
@@ -98,3 +99,18 @@ def test_many_parameters_at_once():
     for i, p in enumerate(several):
         for name, value in product(p).items():
             np.testing.assert_allclose(found[name][i], value, rtol=1e-10, atol=1e-13)
+
+
+def test_a_natural_gradient_in_the_callers_program():
+    """Statistics, building and solving, with nothing but shapes known: the same numbers as outside."""
+    rng = np.random.default_rng(0)
+    params = [{"weight": jnp.asarray(rng.normal(size=shape)), "bias": jnp.zeros(shape[0])} for shape in ((5, 4), (3, 5))]
+    x, y = jnp.asarray(rng.normal(size=(7, 4))), jnp.asarray(np.arange(7) % 3)
+    model = cv.Model(lambda p, x: nn.mlp(p, x, jnp.tanh), params)
+
+    def step(p, x, y):
+        problem = cv.Problem(model.with_params(p), cv.Categorical(), (x, y))
+        return cv.approximate(cv.Fisher(problem), "kfac").solve(problem.gradient(), damping=0.1)
+
+    for found, expected in zip(jax.tree.leaves(jax.jit(step)(params, x, y)), jax.tree.leaves(step(params, x, y)), strict=True):
+        np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=1e-9, atol=1e-12)
