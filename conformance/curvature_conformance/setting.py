@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -37,6 +37,7 @@ class Setting:
     approximation: cv.Approximation | None = None
     label: str = ""
     bound: bool = False
+    _models: dict[Any, cv.Model] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.dtype not in TOLERANCES:
@@ -106,8 +107,14 @@ class Setting:
     # Models -------------------------------------------------------------------------------------------
 
     def model(self, apply: Callable[..., Array], params: Tree) -> cv.Model:
-        """A model whose derivatives are those of the backend under test."""
-        return cv.Model(apply, params, backend=self.backend if self.bound else None)
+        """A model whose derivatives are those of the backend under test.
+
+        Models of one function and of the same shapes share what a backend compiled: compiling is most of a run on JAX.
+        """
+        key = (apply, tuple(tuple(leaf.shape) for leaf in leaves(params)))
+        if key not in self._models:
+            self._models[key] = cv.Model(apply, params, backend=self.backend if self.bound else None)
+        return self._models[key].with_params(params)
 
 
 def leaves(tree: Tree) -> list[Any]:
