@@ -147,7 +147,7 @@ def symmetric_root(matrices: Array, what: str) -> Array:
     lowest, largest = xp.min(values, axis=-1), xp.max(xp.abs(values), axis=-1)
     indefinite = lowest < -1e3 * float(xp.finfo(values.dtype).eps) * largest
     if holds(indefinite):
-        example = int(xp.argmax(xp.astype(indefinite, xp.int64)))
+        example = int(xp.argmax(xp.astype(indefinite, xp.int32)))
         raise NotPositiveDefiniteError(
             f"{what} is not positive semidefinite for example {example} (eigenvalue {float(lowest[example]):.3g}), so it has "
             f"no real factor; use cv.Fisher, which always has one, or cv.Hessian"
@@ -186,4 +186,4 @@ def first_offender(bad: Array) -> int:
     """Position of the first example with a True in ``bad`` (N, …)."""
     xp = namespace(bad)
     flags = xp.any(xp.reshape(bad, (bad.shape[0], -1)), axis=1)
-    return int(xp.argmax(xp.astype(flags, xp.int64)))
+    return int(xp.argmax(xp.astype(flags, xp.int32)))

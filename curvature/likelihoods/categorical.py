@@ -52,7 +52,7 @@ class Categorical(Likelihood):
         cumulative = xp.cumulative_sum(self.probabilities(outputs), axis=1)
         uniform = rng.uniform((outputs.shape[0], 1), dtype=outputs.dtype)
         # The last class takes what rounding leaves above the last cumulative sum.
-        return xp.sum(xp.astype(cumulative[:, :-1] <= uniform, xp.int64), axis=1)
+        return xp.sum(xp.astype(cumulative[:, :-1] <= uniform, xp.int32), axis=1)
 
     def probabilities(self, outputs: Array) -> Array:
         """softmax(f), (N, C)."""

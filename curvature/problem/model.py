@@ -48,7 +48,7 @@ class Model:
         if not callable(apply):
             raise ModelError(f"apply must be a function (params, x) -> outputs, got {type(apply).__name__}")
         self.bound_to = bound_to
-        arrays = _arrays(params)
+        arrays = _arrays(params, backend)
         if not arrays:
             raise DataError("the model has no parameters: params holds no arrays")
         self.apply = apply
@@ -126,7 +126,7 @@ class Model:
         return f"Model({self.space.size} parameters in {len(self.space.names)} arrays, {self.backend.name})"
 
 
-def _arrays(params: Tree) -> list[Array]:
+def _arrays(params: Tree, backend: Backend | None) -> list[Array]:
     """The leaves, after plugins have made known the containers of their frameworks that are among them.
 
     Raises:
@@ -134,7 +134,7 @@ def _arrays(params: Tree) -> list[Array]:
     """
     while True:
         found = leaves(params)
-        strange = [leaf for leaf in found if not hasattr(leaf, "shape")]
+        strange = [leaf for leaf in found if not _is_array(leaf, backend)]
         if not strange:
             return found
         if not hooks().curvature_register_tree_node(node=strange[0]):
@@ -144,6 +144,10 @@ def _arrays(params: Tree) -> list[Array]:
                 f"parameter {name!r} is a {type(strange[0]).__name__}; params is a tree (dicts, lists, tuples) of arrays: keep "
                 f"what is no array outside of it, in apply"
             )
+
+
+def _is_array(leaf: Any, backend: Backend | None) -> bool:
+    return isinstance(leaf, Traced) or array_api_compat.is_array_api_obj(leaf) or (backend is not None and backend.owns(leaf))
 
 
 def _constants(params: Tree, backend: Backend) -> Tree:

@@ -24,7 +24,8 @@ class KFAC(cv.Approximation):
 
     Attributes:
         sharing: weights shared over T positions: "expand" treats positions as examples, "reduce" averages inputs and
-            sums gradients over them first (Eschenhagen et al. 2023).
+            sums gradients over them first (Eschenhagen et al. 2023); layers with an affine map only, embeddings and
+            convolutions with groups are always expanded.
         damping: how an optimiser's damping λ enters: "factored", (A + π√λ I) ⊗ (G + √λ/π I) with
             π² = (tr A / dim A) / (tr G / dim G) (Martens and Grosse 2015, §6.3), or "exact", A ⊗ G + λ I in the eigenbasis.
             ``operator.solve(v, damping)`` is always exact.

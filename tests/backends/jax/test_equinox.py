@@ -123,6 +123,16 @@ def linear():
     return eqx.nn.Linear(3, 3, key=jax.random.key(0))
 
 
+def test_modules_as_parameters_of_a_function():
+    """LayerNorm has an attribute called shape, and is a container all the same."""
+    norm = eqx.nn.LayerNorm(3)
+    model = cv.Model(lambda norm, x: jax.vmap(norm)(x), eqx.filter(norm, eqx.is_inexact_array))
+    assert model.space.names == ("weight", "bias")
+    problem = cv.Problem(model, cv.Categorical(), (X, Y))
+    dense = cv.GGN(problem).to_dense()
+    np.testing.assert_allclose(cv.approximate(cv.GGN(problem), "diagonal").diagonal(), np.diag(dense), rtol=1e-10)
+
+
 def test_a_module_for_batches(kinds):
     class Batched(eqx.Module):
         inner: eqx.nn.Linear

@@ -116,6 +116,7 @@ def test_convolutions_and_batch_norm_in_evaluation(against_dense, kinds):
     }
 
 
+@pytest.mark.filterwarnings("ignore:scatter inputs have incompatible types:FutureWarning")  # Flax keeps its statistics in float32
 def test_batch_norm_in_training_is_noticed_and_the_module_is_left_alone():
     module = Images()
     module.norm.use_running_average = False

@@ -67,6 +67,7 @@ def test_training_in_float32(method):
     params = {{"w": be.asarray(r.standard_normal((3, 4))), "v": be.asarray(r.standard_normal((4, 2)))}}
     x, y = be.asarray(r.standard_normal((6, 3))), be.asarray(r.integers(0, 2, 6))
     problem = cv.Problem((lambda p, x: jnp.tanh(x @ p["w"]) @ p["v"], params), cv.Categorical(), (x, y))
+    assert cv.MonteCarloFisher(problem).to_dense().dtype == params["w"].dtype  # draws labels, which are integers
     step = cv.approximate(cv.Fisher(problem), {method!r}).solve(problem.gradient(), damping=0.1)
     assert all(a.dtype == params["w"].dtype for a in step.values())
     print(*np.concatenate([np.asarray(a).ravel() for a in step.values()]))
