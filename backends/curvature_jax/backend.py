@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 import curvature as cv
-from curvature.backend import CAPABILITIES, gram_by_panels
+from curvature.backend import CAPABILITIES, gram_by, gram_by_panels
 
 from . import arrays, derivatives, linalg
 from .kernels import KERNELS
@@ -89,8 +90,8 @@ class JaxBackend(cv.Backend):
     def solve_triangular(self, a: Array, b: Array, *, lower: bool = True, transposed: bool = False) -> Array:
         return linalg.solve_triangular(a, b, lower=lower, transposed=transposed)
 
-    def gram(self, a: Array) -> Array:
-        return gram_by_panels(self.xp, a)
+    def gram(self, a: Array, *, last: Array | None = None, scale: float = 1.0) -> Array:
+        return gram_by(partial(gram_by_panels, self.xp), self.xp, a, last, scale)
 
     def synchronize(self) -> None:
         # A device need not run what is independent in order: only the arrays themselves know when they are there.

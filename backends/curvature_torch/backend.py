@@ -97,8 +97,8 @@ class TorchBackend(cv.Backend):
     def solve_triangular(self, a: Tensor, b: Tensor, *, lower: bool = True, transposed: bool = False) -> Tensor:
         return linalg.solve_triangular(a, b, lower=lower, transposed=transposed)
 
-    def gram(self, a: Tensor) -> Tensor:
-        return linalg.gram(a)
+    def gram(self, a: Tensor, *, last: Tensor | None = None, scale: float = 1.0) -> Tensor:
+        return linalg.gram(a, last, scale)
 
     def synchronize(self) -> None:
         if self.device is None or self.device.type == "cuda":

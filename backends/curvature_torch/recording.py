@@ -16,6 +16,13 @@ from .rules import RULES
 from .views import View, looked_up
 
 
+PROPERTIES = frozenset(
+    getattr(Tensor, name).__get__
+    for name in ("shape", "ndim", "dtype", "device", "layout", "requires_grad", "is_leaf", "is_cuda", "is_sparse", "itemsize")
+)
+"""What is asked of tensors most often and gives no tensor."""
+
+
 class Recorder(TorchFunctionMode):
     """Sees every function of torch that is called, and keeps the calls that take parameters.
 
@@ -63,6 +70,8 @@ class Recorder(TorchFunctionMode):
         return None if view is None else (key, view)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in PROPERTIES:
+            return func(*args)
         kwargs = kwargs or {}
         if func in VIEWS:
             return self._run_view(func, args, kwargs)

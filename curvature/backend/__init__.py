@@ -4,7 +4,7 @@ from .array import ArrayBackend
 from .base import Backend
 from .capabilities import CAPABILITIES, Claim, Support
 from .closures import Closure, Keyed
-from .gram import gram_by_panels
+from .gram import gram_by, gram_by_panels
 from .namespaces import namespace
 from .rng import Rng
 from .uses import ParameterUses, Use
@@ -21,6 +21,7 @@ __all__ = [
     "Rng",
     "Support",
     "Use",
+    "gram_by",
     "gram_by_panels",
     "has_values",
     "namespace",

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from .capabilities import Claim
+from .gram import gram_by
 
 if TYPE_CHECKING:
     from .rng import Rng
@@ -91,9 +92,15 @@ class Backend(ABC):
     def solve_triangular(self, a: Array, b: Array, *, lower: bool = True, transposed: bool = False) -> Array:
         """Solve a x = b (aᵀ x = b if ``transposed``) for triangular ``a`` (n, n), b (n,) or (n, k)."""
 
-    def gram(self, a: Array) -> Array:
-        """aᵀ a, (d, d), of a matrix (n, d)."""
-        return self.xp.matrix_transpose(a) @ a
+    def gram(self, a: Array, *, last: Array | None = None, scale: float = 1.0) -> Array:
+        """c bᵀ b, (d [+ 1], d [+ 1]), of a matrix (n, d).
+
+        Args:
+            a: the matrix.
+            last: a further column of it, (n,): b is a with that column appended, otherwise a.
+            scale: c, not negative.
+        """
+        return gram_by(lambda b: self.xp.matrix_transpose(b) @ b, self.xp, a, last, scale)
 
     @abstractmethod
     def synchronize(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -10,6 +11,15 @@ Array = Any
 PANELS = 3
 SMALLEST = 128
 """Fewer columns are not worth dividing."""
+
+
+def gram_by(product: Callable[[Array], Array], xp: Any, a: Array, last: Array | None, scale: float) -> Array:
+    """``Backend.gram`` by a function ``product`` that gives bᵀ b of a matrix b."""
+    b = a if last is None else xp.concat([a, last[:, None]], axis=1)
+    if scale == 1.0:
+        return product(b)
+    # The smaller of the two arrays is multiplied.
+    return product(b * scale**0.5) if b.shape[0] < b.shape[1] else product(b) * scale
 
 
 def gram_by_panels(xp: Any, a: Array) -> Array:

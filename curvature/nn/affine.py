@@ -28,19 +28,18 @@ def linear(x: Array, weight: Array, bias: Array | None = None) -> Array:
         ShapeError: the shapes do not fit.
         MixedBackendError: arrays of two libraries.
     """
-    xp = namespace(x, weight, bias)
-    if len(weight.shape) != 2:
-        raise ShapeError(f"linear: the weight has shape {tuple(weight.shape)}, expected (d_out, d_in)")
-    d_out, d_in = weight.shape
-    if len(x.shape) == 0 or x.shape[-1] != d_in:
+    shape, given = tuple(weight.shape), tuple(x.shape)
+    if len(shape) != 2:
+        raise ShapeError(f"linear: the weight has shape {shape}, expected (d_out, d_in)")
+    if not given or given[-1] != shape[1]:
         raise ShapeError(
-            f"linear: the input has shape {tuple(x.shape)}, expected (…, {d_in}) for a weight ({d_out}, {d_in}), which is "
-            f"stored (d_out, d_in)"
+            f"linear: the input has shape {given}, expected (…, {shape[1]}) for a weight {shape}, which is stored (d_out, d_in)"
         )
-    require_vector(bias, d_out, "linear: the bias")
+    require_vector(bias, shape[0], "linear: the bias")
     native = kernel("linear", x, weight, bias)
     if native is not None:
         return native(x, weight, bias)
+    xp = namespace(x, weight, bias)
     # Functions rather than operators: some libraries refuse a traced right operand before it is asked.
     y = xp.matmul(x, xp.matrix_transpose(weight))
     return y if bias is None else xp.add(y, bias)

@@ -27,7 +27,14 @@ Array = Any
 
 
 def kernel(name: str, x: Array, *others: Array | None) -> Callable[..., Array] | None:
-    """The kernel of the backend of ``x``, or None where there is none or an argument is traced by ``curvature.autodiff``."""
-    if any(type(a) is Traced for a in (x, *others)):
-        return None
-    return backend_of(x).kernels.get(name)
+    """The kernel of the backend of ``x``, or None where there is none or an argument is traced by ``curvature.autodiff``.
+
+    Raises:
+        MixedBackendError: arrays of two libraries or devices.
+    """
+    arrays, kind = [x, *(a for a in others if a is not None)], type(x)
+    for array in arrays:
+        if type(array) is Traced:
+            return None
+    # Arrays of one type are of one library, and what is on two devices its kernel refuses: this is called often.
+    return backend_of(*(arrays[:1] if all(type(a) is kind for a in arrays) else arrays)).kernels.get(name)

@@ -164,20 +164,26 @@ class LayerValues:
         """Σ_n Σ_t x_nt x_ntᵀ, (d, d), of x (N, T, d) made from cotangents: an average over examples."""
         return self._backend.gram(self._xp.reshape(x, (-1, x.shape[-1])))
 
-    def weighted_gram(self, x: Array) -> Array:
-        """Σ_n w_n Σ_t x_nt x_ntᵀ, (d, d), of x (N, T, d) made from inputs."""
-        xp, n, d = self._xp, x.shape[0], x.shape[-1]
-        flat = xp.reshape(x, (-1, d))
+    def weighted_gram(self, x: Array, *, augmented: bool = False, scale: float = 1.0) -> Array:
+        """``scale`` Σ_n w_n Σ_t x_nt x_ntᵀ of x (N, T, d) made from inputs, (d, d); (d + 1, d + 1) with 1 appended to each x."""
+        xp, n, t = self._xp, x.shape[0], x.shape[1]
+        last: Any = None
         if self._weights is not None:
-            return self.gram(x * xp.reshape(xp.sqrt(self._weights), (-1, 1, 1)))
-        # 1/N goes to the smaller array.
-        return self.gram(x * n**-0.5) if flat.shape[0] < d else self.gram(x) * (1.0 / n)
+            root = xp.reshape(xp.sqrt(self._weights), (-1, 1, 1))
+            x = x * root
+            if augmented:
+                last = xp.reshape(xp.broadcast_to(root, (n, t, 1)), (-1,))
+        else:
+            scale = scale / n
+            if augmented:
+                last = xp.reshape(xp.ones_like(x[:, :, 0]), (-1,))
+        return self._backend.gram(xp.reshape(x, (-1, x.shape[-1])), last=last, scale=scale)
 
     @cached_property
     def input_gram(self) -> Array:
         """A = Σ_n w_n Σ_t ā āᵀ, (d_in [+ 1], d_in [+ 1]); of ``grouped`` layers the mean over their groups."""
-        gram = self.weighted_gram(self.augmented_inputs)
-        return gram * (1.0 / self._parts[0][0].groups) if self.layer.kind == "grouped" else gram
+        scale = 1.0 / self._parts[0][0].groups if self.layer.kind == "grouped" else 1.0
+        return self.weighted_gram(self.inputs, augmented=self.layer.bias is not None, scale=scale)
 
     @cached_property
     def input_frequencies(self) -> Array:
