@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -102,6 +103,9 @@ class JaxBackend(cv.Backend):
         device = self.device if isinstance(self.device, jax.Device) else jax.local_devices()[0]
         stats = device.memory_stats()
         return None if stats is None else int(stats["bytes_in_use"])
+
+    def at_once(self) -> AbstractContextManager[Any]:
+        return jax.ensure_compile_time_eval()
 
     def is_out_of_memory(self, error: Exception) -> bool:
         # XLA's errors have one class; its status stands at the beginning of their messages.

@@ -30,14 +30,21 @@ def adapted(module: Any, output: Any, by_example: bool | None = None) -> cv.Mode
     maps = _is_equinox(module) if by_example is None else by_example
 
     def apply(params: Tree, x: Any) -> Array:
+        def outputs_of(called: Any) -> Array:
+            if maps:
+                return jax.vmap(lambda one: cv.outputs_of(_call(called, one), output))(x)
+            return cv.outputs_of(_call(called, x), output)
+
+        def with_state(state: list[Array]) -> Array:
+            called = parts.module(params)
+            _set_random_state(called, state)
+            return outputs_of(called)
+
         called = parts.module(params)
         before = _random_state(called)
-        outputs = (
-            jax.vmap(lambda one: cv.outputs_of(_call(called, one), output))(x)
-            if maps
-            else cv.outputs_of(_call(called, x), output)
-        )
-        if any(one is not other for one, other in zip(before, _random_state(called), strict=True)):
+        outputs = outputs_of(called)
+        drawn = any(one is not other for one, other in zip(before, _random_state(called), strict=True))
+        if drawn and _reaches(with_state, before):
             raise cv.ModelError(
                 f"{parts.what} draws random numbers when it is called (dropout in training mode?); put it in evaluation mode: "
                 f"module.eval()"
@@ -73,6 +80,23 @@ def _random_state(module: Any) -> list[Array]:
     from flax import nnx
 
     return jax.tree_util.tree_leaves(nnx.state(module, nnx.RngState))
+
+
+def _set_random_state(module: Any, state: list[Array]) -> None:
+    from flax import nnx
+
+    structure = jax.tree_util.tree_structure(nnx.state(module, nnx.RngState))
+    nnx.update(module, jax.tree_util.tree_unflatten(structure, state))
+
+
+def _reaches(f: Callable[[list[Array]], Array], state: list[Array]) -> bool:
+    """Whether f(state) depends on it: recurrent cells draw a key for a first carry of zeros, and do not use it."""
+    program = jax.make_jaxpr(f)(state).jaxpr
+    live = {id(value) for value in program.outvars}
+    for step in reversed(program.eqns):
+        if any(id(value) in live for value in step.outvars):
+            live.update(map(id, step.invars))
+    return any(id(value) in live for value in program.invars)
 
 
 def _is_nnx(module: Any) -> bool:

@@ -173,6 +173,7 @@ def _with_biases(program: Program, live: set[int], views: dict[int, View], found
                 view = views.get(step.inputs[operand])
                 if (
                     j not in taken
+                    and not (step.name == "sub" and operand == 0)  # b - x W: the product has the other sign
                     and view is not None
                     and view.factor is None
                     and _agree(followed(numbers, moves), view, found[j], use)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 import curvature as cv
+from curvature.backend import Closure
 
 from . import arrays, directional, forward, functional, linalg, reverse
 from .kernels import KERNELS
@@ -126,8 +127,9 @@ class TorchBackend(cv.Backend):
         if _place(params) is Place.TOP:
             try:
                 return forward.jvp(f, params, tangent)
-            except NotImplementedError:  # an operation without forward mode
-                pass
+            except RuntimeError as error:  # no forward mode there; reverse mode says again whatever else is wrong
+                if isinstance(error, cv.CurvatureError):
+                    raise
         values, push, _ = self.linearize(f, params)
         return values, push(tangent)
 
@@ -142,8 +144,9 @@ class TorchBackend(cv.Backend):
         if _place(params) is Place.TOP:
             try:
                 return forward.jvp_and_pull(f, params, tangent)
-            except NotImplementedError:  # an operation without forward mode
-                pass
+            except RuntimeError as error:  # no forward mode there; reverse mode says again whatever else is wrong
+                if isinstance(error, cv.CurvatureError):
+                    raise
         values, push, pull = self.linearize(f, params)
         return values, push(tangent), pull
 
@@ -157,8 +160,8 @@ class TorchBackend(cv.Backend):
         where = _place(params)
         if where is Place.FUNCTIONAL:
             return functional.hvp(f, params, tangent)
-        if where is Place.TOP:
-            return directional.hvp(f, params, tangent)
+        if where is Place.TOP and isinstance(f, Closure):
+            return directional.proven_hvp(f, params, tangent)
         return reverse.hvp(f, params, tangent, where)
 
     def vmap(self, f: Callable[..., Tree], in_axes: Any = 0) -> Callable[..., Tree]:

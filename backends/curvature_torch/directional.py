@@ -6,22 +6,60 @@ need be formed to be differentiated again. 2.1 gradients instead of 2.5 on a wid
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import optree
 import torch
 from torch import Tensor
 
 import curvature as cv
+from curvature.backend import Closure
+from curvature.trees import leaves
 
+from . import reverse
 from .found import Found
-from .nesting import differentiating, recording, variables
+from .nesting import Place, differentiating, recording, variables
 from .recording import Recorder
 from .resolution import Resolution
 from .reverse import matching_leaves
-from .support import require_second_derivatives, supported
+from .support import refuse_wrong_hessians, require_second_derivatives, supported
 
 Tree = Any
+
+
+def proven_hvp(f: Closure, params: Tree, tangent: Tree) -> Tree:
+    """∇²f · tangent, compared once for each function and shape with the gradient differentiated again.
+
+    What is known of layers comes from the calls that were seen; derivatives inside of the function, for one, enter its graph
+    without any. Where the two differ, the plain way is taken from then on, and said.
+    """
+    shapes = tuple(tuple(a.shape) for a in (*optree.tree_leaves(params), *leaves(f.data)))
+    slot = ("torch", "hvp", f.keyed.key, shapes)
+    known = f.keyed.compiled.get(slot)
+    if known is False:
+        return reverse.hvp(f, params, tangent, Place.TOP)
+    found = hvp(f, params, tangent)
+    if known is None:
+        expected = reverse.hvp(f, params, tangent, Place.TOP)
+        f.keyed.compiled[slot] = _close(optree.tree_leaves(found), optree.tree_leaves(expected))
+        if not f.keyed.compiled[slot]:
+            warnings.warn(
+                "Hessian products by layer differ from the gradient differentiated again (derivatives taken inside of the "
+                "model?): the latter is used, which is slower",
+                cv.FallbackWarning,
+                stacklevel=2,
+            )
+            return expected
+    return found
+
+
+def _close(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
+    """To rounding; what is not finite in both is for those who use it to refuse."""
+    gap = sum(float(torch.linalg.vector_norm((a - b).nan_to_num())) ** 2 for a, b in zip(found, expected, strict=True))
+    size = sum(float(torch.linalg.vector_norm(b.nan_to_num())) ** 2 for b in expected)
+    return gap**0.5 <= torch.finfo(expected[0].dtype).eps ** 0.5 * size**0.5
 
 
 def hvp(f: Callable[[Tree], Tensor], params: Tree, tangent: Tree) -> Tree:
@@ -36,6 +74,7 @@ def hvp(f: Callable[[Tree], Tensor], params: Tree, tangent: Tree) -> Tree:
         if not isinstance(value, Tensor) or not value.requires_grad:
             return space.unflatten([torch.zeros_like(p) for p in leaves.values()])
         require_second_derivatives([value])
+        refuse_wrong_hessians([value])
         resolution = Resolution(recorder, value, None)
         excluded = _excluded(resolution.found, resolution.unrecognised)
         layers = [use for use in resolution.found if _is_product(use, excluded)]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -10,6 +12,9 @@ from torch import Tensor, nn
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 import curvature as cv
+
+from .originals import refuse_originals, remember
+from .support import nodes_below
 
 
 def adapt(model: Any, output: Any) -> cv.Model | None:
@@ -36,14 +41,99 @@ def adapt(model: Any, output: Any) -> cv.Model | None:
     module = _unwrapped(model)
     _check(module)
     params = trainable(module)
+    remember(params.items())
+    watched = [True]  # until the first call whose graph is there
 
     def apply(params: Mapping[str, Tensor], x: Any) -> Tensor:
         positional, named = _arguments(x)
         buffers = {name: buffer.detach().clone() for name, buffer in module.named_buffers()}
-        returned = torch.func.functional_call(module, {**buffers, **params}, positional, named)
-        return cv.outputs_of(returned, output)
+        with _plain_layers(), _without_randomness(module), _without_checkpoints(first=bool(watched)):
+            returned = torch.func.functional_call(module, {**buffers, **params}, positional, named)
+        outputs = cv.outputs_of(returned, output)
+        if watched and isinstance(outputs, Tensor) and outputs.requires_grad:
+            refuse_originals([outputs])
+            if any(type(node).__name__.startswith("CheckpointFunction") for node in nodes_below([outputs])):
+                raise cv.ModelError(_CHECKPOINTED)
+            watched.clear()
+        return outputs
 
     return cv.Model(apply, params)
+
+
+@contextmanager
+def _plain_layers() -> Iterator[None]:
+    """Without the fused layers of torch's transformer, which run without gradients alone and treat padding in another way."""
+    mha = torch.backends.mha
+    wanted = mha.get_fastpath_enabled()
+    if not wanted:
+        yield
+        return
+    mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        mha.set_fastpath_enabled(True)
+
+
+_CHECKPOINTED = (
+    "the module uses torch.utils.checkpoint, whose backward pass evaluates parts of the module again with the parameters that it "
+    "holds itself, whatever parameters it is called with; switch checkpointing off (in transformers: "
+    "model.gradient_checkpointing_disable())"
+)
+
+
+@contextmanager
+def _without_checkpoints(*, first: bool) -> Iterator[None]:
+    """Around a call of the module.
+
+    Raises:
+        ModelError: it uses torch.utils.checkpoint: the backward pass would evaluate parts of it again after the call, and so
+            with the parameters that the module itself holds.
+    """
+    with warnings.catch_warnings() if first else nullcontext():
+        if first:  # the reentrant kind only says, once, that there will be no gradients
+            warnings.filterwarnings("error", message="None of the inputs have requires_grad=True")
+        try:
+            with torch.autograd.graph.disable_saved_tensors_hooks(_CHECKPOINTED):
+                yield
+        except (RuntimeError, UserWarning) as error:
+            if not isinstance(error, UserWarning) and str(error) != _CHECKPOINTED:
+                raise
+            raise cv.ModelError(_CHECKPOINTED) from error
+
+
+@contextmanager
+def _without_randomness(module: nn.Module) -> Iterator[None]:
+    """Around a call of the module.
+
+    Raises:
+        ModelError: it drew random numbers, so that two calls are of two models.
+    """
+    states = _random_states(module)
+    yield
+    if any(not torch.equal(a, b) for a, b in zip(states, _random_states(module), strict=True)):
+        drawing = [path or type(part).__name__ for path, part in module.named_modules() if part.training and _can_drop(part)]
+        named = f" ({', '.join(drawing[:3])})" if drawing else ""
+        raise cv.ModelError(
+            f"{type(module).__name__} draws random numbers when it is called: is dropout in training mode{named}? Put it in "
+            f"evaluation mode: module.eval()"
+        )
+
+
+def _random_states(module: nn.Module) -> list[Tensor]:
+    states = [torch.random.get_rng_state()]
+    device = next((p.device for p in module.parameters()), None)
+    if device is not None and device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return states
+
+
+def _can_drop(part: nn.Module) -> bool:
+    return any(float(getattr(part, name, 0.0) or 0.0) > 0 for name in ("p", "dropout") if _is_number(getattr(part, name, None)))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
 
 
 def update(module: nn.Module, params: Mapping[str, Tensor]) -> None:

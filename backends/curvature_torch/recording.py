@@ -15,7 +15,6 @@ from .records import Key, Record
 from .rules import RULES
 from .views import View, looked_up
 
-
 PROPERTIES = frozenset(
     getattr(Tensor, name).__get__
     for name in ("shape", "ndim", "dtype", "device", "layout", "requires_grad", "is_leaf", "is_cuda", "is_sparse", "itemsize")

@@ -12,7 +12,7 @@ from torch import Tensor
 import curvature as cv
 
 from .nesting import Place, detached, differentiating, inside, recording, variables
-from .support import require_second_derivatives, supported
+from .support import refuse_wrong_hessians, require_second_derivatives, supported
 
 Tree = Any
 Function = Callable[[Tree], Tree]
@@ -141,5 +141,6 @@ def hvp(f: Callable[[Tree], Tensor], params: Tree, tangent: Tree, where: Place) 
     """
     tape = Tape(f, params, where)
     v = matching_leaves(tangent, tape.treespec, "the tangent", "the parameters")
+    refuse_wrong_hessians(tape.outputs)
     gradient = gradients(tape.outputs, tape.inputs, None, keep=True, create=True)
     return tape.tree(gradients(gradient, tape.inputs, v, keep=False, create=tape.nested))

@@ -120,11 +120,12 @@ def _sum(first: bool, second: bool) -> Callable[..., Records]:
         if named or len(args) != 2:
             return NONE
         records = []
-        for shift, base, negative in ((args[0], args[1], first), (args[1], args[0], second)):
+        for shift, base, negative, turned in ((args[0], args[1], first, second), (args[1], args[0], second, first)):
             hit = places.view(shift)
             if hit is not None:
                 records.append(_added(*hit, shift.device))
-                records[-1].base, records[-1].negative = places.key(base), negative
+                # Of b - x W, b is no bias: the cotangents of the product have the other sign.
+                records[-1].base, records[-1].negative = None if turned else places.key(base), negative
         return records
 
     return rule

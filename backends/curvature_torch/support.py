@@ -59,16 +59,35 @@ def require_second_derivatives(outputs: Sequence[Tensor]) -> None:
     Raises:
         UnsupportedError: it has one.
     """
-    waiting: list[Any] = [y.grad_fn for y in outputs if y.grad_fn is not None]
-    visited = set(waiting)
-    while waiting:
-        node = waiting.pop()
+    for node in nodes_below(outputs):
         function = getattr(type(node), "_forward_cls", None)
         if function is not None and _is_marked(function.backward):
             raise cv.UnsupportedError(
                 f"the backward pass of {function.__qualname__} is marked with @once_differentiable, and this needs a second "
                 f"derivative; remove the mark and write the pass with operations that can be differentiated"
             )
+
+
+def refuse_wrong_hessians(outputs: Sequence[Tensor]) -> None:
+    """Refuse a graph through which torch's gradients are right and their derivatives are not.
+
+    Raises:
+        UnsupportedError: it has weight normalisation by torch's own function, in torch 2.13 at least.
+    """
+    if any(type(node).__name__.startswith("WeightNormInterface") for node in nodes_below(outputs)):
+        raise cv.UnsupportedError(
+            "torch's second derivative of weight normalisation (torch._weight_norm) is wrong; write the weight as "
+            "v * (g / torch.linalg.vector_norm(v, dim=…, keepdim=True)), in a parametrization of your own for example"
+        )
+
+
+def nodes_below(outputs: Sequence[Tensor]) -> Iterator[Any]:
+    """All nodes of the graphs of ``outputs``, each once."""
+    waiting: list[Any] = [y.grad_fn for y in outputs if y.grad_fn is not None]
+    visited = set(waiting)
+    while waiting:
+        node = waiting.pop()
+        yield node
         for following, _ in node.next_functions:
             if following is not None and following not in visited:
                 visited.add(following)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,10 @@ class Backend(ABC):
     @abstractmethod
     def memory(self) -> int | None:
         """Bytes that arrays hold on the device now, or None where the library does not say."""
+
+    def at_once(self) -> AbstractContextManager[Any]:
+        """Where functions of arrays that have values run at once, also while the caller's program is being compiled."""
+        return nullcontext()
 
     def is_out_of_memory(self, error: Exception) -> bool:
         """Whether the library raised ``error`` because the device has no memory left."""

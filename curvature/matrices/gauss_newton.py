@@ -9,6 +9,7 @@ from typing import Any
 from ..operators import MatrixFree, Operator
 from ..problem import Batch, Evaluation
 from ..problem.memory import guarded
+from ..problem.transposes import forward_mode_is_right
 from ..trees import tree_map
 from .base import CurvatureMatrix, added
 
@@ -81,7 +82,7 @@ class GaussNewtonMatrix(CurvatureMatrix):
         problem, backend = self.problem, self.backend
 
         outputs_of = problem.outputs_of(batch)
-        if len(tangents) == 1:
+        if len(tangents) == 1 and forward_mode_is_right(problem, batch):
             outputs, pushed, pull = backend.jvp_and_pull(outputs_of, problem.params, tangents[0])
             y = problem.targets(batch)
             return [pull(self._weighted(batch, self.output_map(outputs, y, batch)(pushed)))]
@@ -95,9 +96,15 @@ class GaussNewtonMatrix(CurvatureMatrix):
         xp, problem = self.xp, self.problem
         total: Any = None
         for batch in problem.batches():
-            pushed = []
+            pushed, outputs_of = [], problem.outputs_of(batch)
+            push: Callable[[Tree], Tree] | None = None
+            if not forward_mode_is_right(problem, batch):
+                outputs, push, _ = self.backend.linearize(outputs_of, problem.params)
             for vector in vectors:
-                outputs, tangent = self.backend.jvp(problem.outputs_of(batch), problem.params, vector)
+                if push is None:
+                    outputs, tangent = self.backend.jvp(outputs_of, problem.params, vector)
+                else:
+                    tangent = push(vector)
                 pushed.append(tangent)
             y = problem.targets(batch)
             middle = self.output_map(outputs, y, batch)

@@ -25,14 +25,14 @@ class Batch:
         y: targets, examples on the first axis.
         weights: (N,) weight of each example (0 masks it), or None for 1 each.
         index: position among the batches.
-        checked: the targets in the form that a likelihood takes, by likelihood.
+        checked: a likelihood and the targets in the form that it takes, by its id.
     """
 
     x: Any
     y: Array
     weights: Array | None = None
     index: int = 0
-    checked: dict[Any, Array] = field(default_factory=dict, init=False, repr=False)
+    checked: dict[int, tuple[Any, Array]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def size(self) -> int:

@@ -77,7 +77,7 @@ class Evaluation:
         """The layers, proven once for each model and shape; all batches of a problem must agree on them."""
         turn = next(self.problem.model.evaluations)
         if turn < 10 or turn % 10 == 0:
-            require_separate_examples(self.problem, self.batch, self.outputs)
+            require_separate_examples(self.problem, self.batch, self.outputs, turn)
         known = self.problem.model.known_structures
         key = signature(self._uses, self.batch.size)
         # One example proves nothing of the axis of examples: what more examples have shown goes first.

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Hashable
 from typing import Any
 
+import array_api_compat
+
 from ..autodiff import Traced, lift
-from ..backend import Keyed, namespace
+from ..backend import Closure, Keyed, namespace
 from ..errors import ModelError
 from ..likelihoods import Likelihood
 from ..trees import leaves
 
 Array = Any
 Tree = Any
+Function = Closure | Callable[[Any], Any]
 
 _PLAIN = (bool, int, float, str, type(None))
 
@@ -40,21 +44,34 @@ def outputs_function(model: Any, likelihood: Likelihood, size: int, has_inputs: 
     return Keyed(outputs, ("outputs", type(likelihood), size, has_inputs), model.compiled)
 
 
-def loss_function(model: Any, likelihood: Likelihood, size: int, has_inputs: bool) -> Keyed:
-    """(params, (x, y, weights)) -> Σ w_n ℓ_n / Σ w_n, y in the form that the likelihood takes."""
-    apply = model.apply
+def loss_function(model: Any, likelihood: Likelihood, size: int, has_inputs: bool) -> Callable[[Tree], Function]:
+    """(x, y, weights) -> (params -> Σ w_n ℓ_n / Σ w_n), y in the form that the likelihood takes."""
+    apply, parts = model.apply, _parts(likelihood)
 
     def loss(params: Tree, data: Any) -> Array:
-        x, y, weights = data
+        (x, y, weights), arrays = data
+        used = likelihood if arrays is None else _filled(likelihood, arrays)
         outputs = as_matrix(applied(apply, params, x), _examples(x, size), has_inputs, likelihood)
-        return mean_loss(likelihood, outputs, y, weights)
+        return mean_loss(used, outputs, y, weights)
 
-    return Keyed(loss, ("loss", _identity(likelihood), size, has_inputs), model.compiled)
+    if parts is None:
+        return lambda data: lambda params: loss(params, (data, None))
+    key, arrays = parts
+    keyed = Keyed(loss, ("loss", key, size, has_inputs), model.compiled)
+    return lambda data: keyed.on((data, arrays or None))
 
 
-def likelihood_function(model: Any, likelihood: Likelihood, name: str) -> Keyed:
-    """((outputs, …), None) -> a method of the likelihood on them."""
-    return Keyed(lambda arrays, _: getattr(likelihood, name)(*arrays), (name, _identity(likelihood)), model.compiled)
+def likelihood_function(model: Any, likelihood: Likelihood, name: str) -> Callable[[Tree], Array] | Function:
+    """A method of the likelihood as a function of the tuple of its arguments."""
+    parts = _parts(likelihood)
+    if parts is None:
+        return lambda given: getattr(likelihood, name)(*given)
+    key, arrays = parts
+
+    def method(given: Tree, data: Any) -> Array:
+        return getattr(likelihood if data is None else _filled(likelihood, data), name)(*given)
+
+    return Keyed(method, (name, key), model.compiled).on(arrays or None)
 
 
 def _examples(x: Any, size: int) -> int:
@@ -103,9 +120,29 @@ def as_matrix(outputs: Any, size: int, has_inputs: bool, likelihood: Likelihood)
     return outputs
 
 
-def _identity(likelihood: Likelihood) -> Hashable:
-    """What two likelihoods share if they compute the same: class and plain attributes; otherwise the object itself."""
-    attributes = tuple(sorted(vars(likelihood).items()))
-    if all(type(value) in _PLAIN for _, value in attributes):
-        return (type(likelihood), attributes)
-    return likelihood
+def _parts(likelihood: Likelihood) -> tuple[Hashable, dict[str, Array]] | None:
+    """What the likelihood computes, as a key and the arrays that it holds; None where that cannot be told.
+
+    Its attributes may change while what was compiled stays: plain ones belong to the key, arrays are handed over at each
+    call, and a likelihood that holds anything else (a dictionary, another object, slots) is never compiled.
+    """
+    kind = type(likelihood)
+    if any("__slots__" in vars(base) and vars(base)["__slots__"] for base in kind.__mro__):
+        return None
+    plain: list[tuple[str, Any]] = []
+    arrays: dict[str, Array] = {}
+    for name, value in sorted(vars(likelihood).items()):
+        if type(value) in _PLAIN:
+            plain.append((name, value))
+        elif array_api_compat.is_array_api_obj(value):
+            arrays[name] = value
+        else:
+            return None
+    return (kind, tuple(plain), tuple(arrays)), arrays
+
+
+def _filled(likelihood: Likelihood, arrays: dict[str, Array]) -> Likelihood:
+    """The likelihood with these arrays in place of its own."""
+    other = copy.copy(likelihood)
+    vars(other).update(arrays)
+    return other

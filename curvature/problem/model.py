@@ -68,6 +68,8 @@ class Model:
         self.evaluations = itertools.count()
         # Shape of an example's outputs, by the shapes of inputs on which it has run: see Problem.
         self.tried: dict[Any, tuple[int, ...]] = {}
+        # Whether its forward derivative is the transpose of its reverse one, by shapes of inputs: see transposes.py.
+        self.transposes: dict[Any, bool] = {}
         # What a backend compiled for it: see backend/closures.py.
         self.compiled: dict[Any, Any] = {}
 

@@ -13,7 +13,7 @@ from ..likelihoods import Likelihood
 from ..trees import ParameterSpace, leaves, tree_map
 from .batch import Batch, Data
 from .evaluation import Evaluation
-from .functions import as_matrix, likelihood_function, loss_function, outputs_function, returned_function
+from .functions import Function, as_matrix, likelihood_function, loss_function, outputs_function, returned_function
 from .memory import guarded
 from .model import Model, as_model
 from .report import UsesReport
@@ -229,10 +229,10 @@ class Problem:
         """θ ↦ f(θ) (N, C), to be differentiated."""
         return self._outputs_keyed(batch).on(batch.x)
 
-    def loss_of(self, batch: Batch) -> Closure:
+    def loss_of(self, batch: Batch) -> Function:
         """θ ↦ Σ w_n ℓ_n / Σ w_n of one batch, to be differentiated."""
-        keyed = loss_function(self.model, self.likelihood, batch.size, batch.x is not None)
-        return keyed.on((batch.x, self.targets(batch), batch.weights))
+        loss = loss_function(self.model, self.likelihood, batch.size, batch.x is not None)
+        return loss((batch.x, self.targets(batch), batch.weights))
 
     def of_outputs(self, name: str) -> Callable[..., Array]:
         """A method of the likelihood as a function of arrays (outputs, …), compiled where the backend does so."""
@@ -240,8 +240,8 @@ class Problem:
         method: Callable[..., Array] = getattr(likelihood, name)
         if getattr(type(likelihood), name) is getattr(Likelihood, name):
             return method  # derived: by derivatives, which backends compile themselves, or by drawing
-        keyed = likelihood_function(self.model, likelihood, name)
-        return lambda *arrays: self.backend.evaluate(keyed.on(None), arrays)
+        function = likelihood_function(self.model, likelihood, name)
+        return lambda *arrays: self.backend.evaluate(function, arrays)
 
     def outputs(self, params: Tree, batch: Batch) -> Array:
         """f(θ) as (N, C), differentiable in ``params``."""
@@ -253,10 +253,10 @@ class Problem:
 
     def targets(self, batch: Batch) -> Array:
         """The targets of a batch as the likelihood takes them, checked once against the outputs' shape."""
-        known = batch.checked.get(self.likelihood)
+        known = batch.checked.get(id(self.likelihood))  # by object, which need not be hashable
         if known is None:
-            known = batch.checked[self.likelihood] = self._checked_targets(batch)
-        return known
+            known = batch.checked[id(self.likelihood)] = (self.likelihood, self._checked_targets(batch))
+        return known[1]
 
     def _checked_targets(self, batch: Batch) -> Array:
         xp, y = self.xp, batch.y

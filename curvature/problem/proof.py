@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -29,42 +29,109 @@ def find_layers(problem: Problem, batch: Batch, uses: ParameterUses) -> Layers:
     doubted = dict(uses.unrecognised)
     for name in uses.unused:
         doubted.setdefault(name, "it does not enter the model")
-    if problem.backend.is_abstract(uses.outputs):  # a compiler's view of the program is complete, and there are no values
-        return Layers(layers_of(problem.space, uses.uses, doubted), uses.unused)
+    if problem.backend.is_abstract(uses.outputs):
+        return _found_on_numbers(problem, batch, doubted, uses)
     nearby, there = _nearby(problem, batch, uses)
-    require_separate_examples(nearby, batch, there.outputs)
-    for name, reason in _disproved(nearby, batch, there):
+    for name, reason in (*_misplaced(nearby, batch, there), *_disproved(nearby, batch, there)):
         doubted.setdefault(name, reason)
     return Layers(layers_of(problem.space, uses.uses, doubted), uses.unused)
 
 
-def require_separate_examples(problem: Problem, batch: Batch, outputs: Array) -> None:
-    """The first example's outputs must not depend on its neighbours: no batch norm in training, no dropout.
+def _found_on_numbers(problem: Problem, batch: Batch, doubted: dict[str, str], uses: ParameterUses) -> Layers:
+    """While the caller's program is being compiled there are no values: the proof is made on other ones of these shapes."""
+    backend, random = problem.backend, np.random.default_rng(2)
+
+    def numbers(array: Array) -> Array:
+        shape = tuple(int(d) for d in array.shape)
+        if problem.xp.isdtype(array.dtype, "real floating"):
+            return backend.asarray(random.standard_normal(shape), dtype=array.dtype)
+        return backend.asarray(random.integers(0, 2, shape), dtype=array.dtype)
+
+    with backend.at_once():
+        elsewhere = problem.at(tree_map(numbers, problem.params))
+        of_numbers = Batch(tree_map(numbers, batch.x), numbers(batch.y), None, batch.index)
+        there = elsewhere.recorded(of_numbers)
+        if not backend.is_abstract(there.outputs) and signature(there, batch.size) == signature(uses, batch.size):
+            return find_layers(elsewhere, of_numbers, there)
+    reason = "the program that is being compiled shows no values to prove its way into the model; evaluate once outside of it"
+    return Layers(layers_of(problem.space, (), {**dict.fromkeys(problem.space.names, reason), **doubted}), uses.unused)
+
+
+def require_separate_examples(problem: Problem, batch: Batch, outputs: Array, turn: int) -> None:
+    """The outputs of an example must not depend on its neighbours: no batch norm in training, no dropout.
 
     Asked at the first ten evaluations of a model and at every tenth after them, since a module may be put in training mode
-    at any time; it costs two examples' outputs.
+    at any time; it costs two examples' outputs. The examples are the last and another one, which changes from turn to turn:
+    what depends on the examples before it alone leaves the first one as it is.
 
     Raises:
         ModelError: if they do.
     """
-    backend, xp = problem.backend, problem.xp
-    if batch.x is None or batch.size == 1 or backend.is_abstract(outputs):
+    if batch.x is None or batch.size == 1 or problem.backend.is_abstract(outputs):
         return
+    other = int(np.random.default_rng(turn).integers(0, batch.size - 1))
+    pair = [batch.size - 1, other]
+    within = _on_host(problem.backend, outputs)
+    beside = _on_host(problem.backend, problem.backend.evaluate(problem.outputs_of(_some(problem, batch, pair)), problem.params))
+    _require_same(within[pair], beside, within, problem.xp.finfo(outputs.dtype).eps)
 
-    # Beside itself rather than alone: batch norm in training refuses a batch of one.
-    def twice(a: Array) -> Array:
-        return xp.concat([a[:1, ...], a[:1, ...]], axis=0)
 
-    beside_itself = Batch(tree_map(twice, batch.x), twice(batch.y), None, batch.index)
-    first = _on_host(backend, backend.evaluate(problem.outputs_of(beside_itself), problem.params))[:1]
-    within = _on_host(backend, outputs)
-    gap = float(np.max(np.abs(first - within[:1])))
-    if not gap <= 1e4 * float(xp.finfo(outputs.dtype).eps) * float(np.max(np.abs(within))):
+def _some(problem: Problem, batch: Batch, examples: Sequence[int]) -> Batch:
+    """A batch of some of the examples, in that order."""
+    xp, backend = problem.xp, problem.backend
+    numbers = backend.asarray(np.asarray(examples), device=problem.model.device)
+    return Batch(tree_map(lambda a: xp.take(a, numbers, axis=0), batch.x), xp.take(batch.y, numbers, axis=0), None, batch.index)
+
+
+def _require_same(within: np.ndarray, beside: np.ndarray, all_outputs: np.ndarray, eps: Any) -> None:
+    gap = float(np.max(np.abs(beside - within), initial=0.0))
+    if not gap <= 1e4 * float(eps) * float(np.max(np.abs(all_outputs), initial=0.0)):
         raise ModelError(
-            f"the outputs of the first example beside itself differ from those within its batch (by {gap:.2g}): the model "
-            f"couples its examples or is random (batch norm or dropout in training mode?). Curvature by layer needs "
-            f"independent examples; put the model in evaluation mode"
+            f"the outputs of some examples among others differ from those within their batch (by {gap:.2g}): the model "
+            f"couples its examples or is random (batch norm or dropout in training mode, a first axis that is not that of the "
+            f"examples?). Curvature by layer needs independent examples; put the model in evaluation mode"
         )
+
+
+def _misplaced(problem: Problem, batch: Batch, uses: ParameterUses) -> Iterator[tuple[str, str]]:
+    """(path, reason) of parameters whose inputs are not, row by row, those of the examples.
+
+    The same examples backwards and without the first must have the same outputs and inputs backwards: a model that sorts
+    its examples, and a table of as many rows, do not.
+
+    Raises:
+        ModelError: if outputs depend on the neighbours of an example.
+    """
+    if batch.x is None or batch.size == 1:
+        return
+    backend, n, eps = problem.backend, batch.size, problem.xp.finfo(uses.outputs.dtype).eps
+    kept = list(range(n - 1, 0 if n > 2 else -1, -1))
+    fewer = problem.recorded(_some(problem, batch, kept))
+    within = _on_host(backend, uses.outputs)
+    _require_same(within[kept], _on_host(backend, fewer.outputs), within, eps)
+    others: dict[Any, list[Use]] = {}
+    for use in fewer.uses:
+        others.setdefault((use.parameter, use.kind, use.bias), []).append(use)
+    for use in uses.uses:
+        there = others.get((use.parameter, use.kind, use.bias), [])
+        other = there.pop(0) if there else None
+        names = [use.parameter] + ([use.bias] if use.bias else [])
+        if other is None or not _same_inputs(backend, use, other, kept, float(eps)):
+            yield from dict.fromkeys(names, "its inputs there are not, row by row, those of the examples").items()
+
+
+def _same_inputs(backend: Backend, use: Use, other: Use, kept: Sequence[int], eps: float) -> bool:
+    if use.inputs is None or other.inputs is None:
+        return use.inputs is other.inputs
+    if tuple(other.inputs.shape) != (len(kept), *(int(d) for d in use.inputs.shape[1:])):
+        return False
+    inputs, found = _on_host(backend, use.inputs), _on_host(backend, other.inputs)
+    if use.inputs.shape[0] != kept[0] + 1:
+        return False
+    if use.kind == "embedding":
+        return bool(np.array_equal(inputs[kept], found))
+    gap, size = np.max(np.abs(inputs[kept] - found), initial=0.0), np.max(np.abs(inputs), initial=0.0)
+    return bool(gap <= 1e4 * eps * size)
 
 
 def _nearby(problem: Problem, batch: Batch, uses: ParameterUses) -> tuple[Problem, ParameterUses]:
@@ -102,8 +169,9 @@ def _disproved(problem: Problem, batch: Batch, uses: ParameterUses) -> Iterator[
     seed = np.random.default_rng(0).standard_normal(tuple(int(d) for d in outputs.shape))
     gradient, cotangents = uses.pull_both(backend.asarray(seed, dtype=outputs.dtype))
     expected = {name: np.ravel(_on_host(backend, g)) for name, g in zip(space.names, leaves(gradient), strict=True)}
-    first = np.where(np.arange(n)[:, None] == 0, seed, 0.0)[None, ...]
-    alone = uses.cotangents(backend.asarray(first, dtype=outputs.dtype)) if n > 1 else cotangents
+    probed = sorted({0, n // 2, n - 1})
+    single = np.stack([np.where(np.arange(n)[:, None] == i, seed, 0.0) for i in probed])
+    alone = uses.cotangents(backend.asarray(single, dtype=outputs.dtype)) if n > 1 else cotangents
     found: dict[str, Array] = {}
     sizes: dict[str, Array] = {}
     bad: dict[str, str] = {}
@@ -112,7 +180,7 @@ def _disproved(problem: Problem, batch: Batch, uses: ParameterUses) -> Iterator[
         if g.ndim < 3 or g.shape[1] != n or (use.inputs is not None and use.inputs.shape[0] != n):
             bad.update(dict.fromkeys(names, "its examples do not lie on the first axis"))
             continue
-        if n > 1 and np.any(_on_host(backend, lone)[0, 1:] != 0):
+        if n > 1 and any(np.any(np.delete(_on_host(backend, lone[r, ...]), i, axis=0) != 0) for r, i in enumerate(probed)):
             bad.update(dict.fromkeys(names, "examples are mixed where it enters"))
             continue
         here, values = _use_on_host(backend, use), _on_host(backend, g)[0]

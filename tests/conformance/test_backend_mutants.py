@@ -271,8 +271,8 @@ MUTANTS: dict[str, tuple[Callable[[], cv.Backend], str, tuple[str, ...]]] = {
     ),
     "a pull of the wrong sign, in a matrix": (
         lambda: mutant(jvp_and_pull=scaled_pull_of_any_tree),
-        "matrices/ggn",
-        ("GGN @ vector", "sign is wrong"),
+        "problem/one-pass-gives-both-maps",
+        ("jvp_and_pull, Jᵀ u", "sign is wrong"),
     ),
 }
 

@@ -51,6 +51,21 @@ def jacobian(case: Case) -> None:
     case.close(j.T @ case.array(u), expected.T @ u, "J.T @ u", formula="Jᵀu: ⟨u, Jv⟩ = ⟨Jᵀu, v⟩")
 
 
+@check("matrix", "problem", capability="linearize")
+def one_pass_gives_both_maps(case: Case) -> None:
+    """jvp_and_pull of a model gives J v and Jᵀ u. (Products fall back on linearize where it does not, and are slower.)"""
+    problem, start = case.problem, 0
+    tangent = case.as_tree(case.vector(1))
+    for batch in problem.batches():
+        jacobian = case.references.jacobian[start : start + batch.size]
+        start += batch.size
+        _, pushed, pull = problem.backend.jvp_and_pull(problem.outputs_of(batch), problem.params, tangent)
+        case.close(pushed, jacobian @ case.vector(1), "jvp_and_pull, J v", formula="the Jacobian by hand times v")
+        u = case.setting.normal(*jacobian.shape[:2], seed=2)
+        pulled = case.array(case.setting.flat(pull(case.array(u))))
+        case.close(pulled, np.einsum("ncp,nc->p", jacobian, u), "jvp_and_pull, Jᵀ u", formula="⟨u, J v⟩ = ⟨Jᵀ u, v⟩")
+
+
 @check("matrix", "problem", capability="parameter_uses")
 def layers_give_the_gradients_of_each_example(case: Case) -> None:
     """The layers' inputs and cotangents make up J_nᵀ S_n for every example, in the layout of their blocks."""

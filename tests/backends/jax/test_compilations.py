@@ -120,3 +120,39 @@ def test_another_size_is_compiled_once_more_and_both_are_kept():
         for n in (6, 4, 6):
             everything(problem.at(params(n), batch(n + 1, n)), n)
     assert counts == [0]
+
+
+class Weighted(cv.Likelihood):
+    """Cross-entropy with a weight for each class, and a factor that is kept where no key can see it."""
+
+    flattens = False
+
+    def __init__(self, weights, factor=None):
+        self.weights = weights
+        if factor is not None:
+            self.settings = {"factor": factor}
+
+    def log_prob(self, outputs, y):
+        factor = self.settings["factor"] if hasattr(self, "settings") else 1.0
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(outputs), y[:, None], axis=1)[:, 0]
+        return factor * self.weights[y] * chosen
+
+
+def test_a_likelihood_that_changes_is_not_the_one_that_was_compiled():
+    r = np.random.default_rng(0)
+    x, y = jnp.asarray(r.standard_normal((5, 4))), jnp.asarray([0, 1, 2, 0, 1])
+    model = cv.Model(lambda p, x: x @ p["w"], {"w": jnp.asarray(r.standard_normal((4, 3)))})
+    likelihood = Weighted(jnp.ones(3))
+    problem = cv.Problem(model, likelihood, (x, y))
+    problem.loss()
+    kept = len(model.compiled)
+    for k in range(3):
+        likelihood.weights = jnp.asarray([1.0, 5.0, 9.0]) * (k + 1)
+        fresh = cv.Problem((model.apply, model.params), Weighted(likelihood.weights), (x, y))
+        np.testing.assert_allclose(problem.loss(), fresh.loss(), rtol=1e-12)
+    assert len(model.compiled) == kept
+    hidden = Weighted(jnp.ones(3), factor=1.0)
+    problem = cv.Problem(model, hidden, (x, y))
+    once = problem.loss()
+    hidden.settings["factor"] = 3.0
+    np.testing.assert_allclose(problem.loss(), 3 * once, rtol=1e-12)

@@ -139,6 +139,22 @@ class Small(nnx.Module):
         return self.second(self.dropout(jnp.tanh(self.first(x)))) * scale
 
 
+def test_a_recurrent_layer_whose_first_carry_draws_a_key_and_does_not_use_it():
+    class Recurrent(nnx.Module):
+        def __init__(self):
+            self.body = nnx.RNN(nnx.LSTMCell(3, 4, rngs=nnx.Rngs(0), param_dtype=jnp.float64))
+            self.head = nnx.Linear(4, 3, **options())
+
+        def __call__(self, x):
+            return self.head(self.body(x)[:, -1])
+
+    x = jnp.asarray(np.random.default_rng(3).standard_normal((5, 2, 3)))
+    module = Recurrent()
+    problem = cv.Problem(module, cv.Categorical(), (x, Y))
+    expected = -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(module(x)), Y[:, None], axis=1))
+    np.testing.assert_allclose(problem.loss(), expected, rtol=1e-12)
+
+
 def test_dropout_in_training_is_refused(against_dense):
     with pytest.raises(cv.ModelError, match=r"Flax NNX module Small draws random numbers.*module.eval\(\)"):
         cv.Problem(Small(0.5), cv.Categorical(), (X, Y))

@@ -114,3 +114,49 @@ def test_a_natural_gradient_in_the_callers_program():
 
     for found, expected in zip(jax.tree.leaves(jax.jit(step)(params, x, y)), jax.tree.leaves(step(params, x, y)), strict=True):
         np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=1e-9, atol=1e-12)
+
+
+def time_first(p, x):
+    """Positions before examples: (T·N, d)."""
+    flat = jnp.reshape(jnp.transpose(x, (1, 0, 2)), (-1, x.shape[2]))
+    return jnp.reshape(jnp.tanh(flat @ p["w"]), (x.shape[1], x.shape[0], 4)).sum(0) @ p["v"]
+
+
+def two_views(p, x):
+    h = jnp.tanh(jnp.concatenate([x[:, 0], x[:, 1]], 0) @ p["w"] + p["b"])
+    one, other = jnp.split(h, 2)
+    return jnp.abs(one - other) @ p["v"]
+
+
+def subtracted(p, x):
+    return p["v"][0] - jnp.tanh(x[:, 0] @ p["w"] + p["b"]) @ p["v"]
+
+
+@pytest.mark.filterwarnings("ignore::curvature.FallbackWarning")
+@pytest.mark.parametrize("function", [time_first, two_views, subtracted], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("method", ["diagonal", "exact"])
+def test_uses_are_proven_there_too(function, method):
+    model, r = cv.Model(function, params()), np.random.default_rng(5)
+    x, y = jnp.asarray(r.standard_normal((6, 2, 3))), batch(0)[1]
+
+    def diagonal(p):
+        return cv.approximate(cv.GGN(cv.Problem(model.with_params(p), cv.Categorical(), (x, y))), method).diagonal()
+
+    dense = cv.GGN(cv.Problem((function, params()), cv.Categorical(), (x, y))).to_dense()
+    # Compiled before the model was ever evaluated, and after it.
+    for found in (jax.jit(diagonal)(params()), diagonal(params())):
+        np.testing.assert_allclose(found, jnp.diag(dense), rtol=1e-9, atol=1e-12)
+
+
+def test_coupled_examples_are_refused_there_too():
+    def centred(p, x):
+        h = x @ p["w"]
+        return jnp.tanh(h - h.mean(0)) @ p["v"]
+
+    model = cv.Model(centred, params())
+
+    def diagonal(p, x, y):
+        return cv.approximate(cv.Fisher(cv.Problem(model.with_params(p), cv.Categorical(), (x, y))), "diagonal").diagonal()
+
+    with pytest.raises(cv.ModelError, match="couples its examples"):
+        jax.jit(diagonal)(params(), *batch(0))
