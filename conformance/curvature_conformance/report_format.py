@@ -40,6 +40,11 @@ _OUTCOME = ("check", "scenario", "status", "message", "seconds")
 _MAY_BE_EMPTY = ("precision", "failing")
 
 
+def names_a_commit(text: str) -> bool:
+    """Whether it is the whole name of a commit, perhaps of one with other files."""
+    return re.fullmatch(r"[0-9a-f]{40}(-dirty)?", text) is not None
+
+
 def defects(record: Mapping[str, Any]) -> list[str]:
     """What is wrong with a report as it is kept in a file; empty if nothing is."""
     shape = list(_shape(record))
@@ -78,7 +83,7 @@ def _values(record: Mapping[str, Any]) -> Iterator[str]:
         yield f"'dtype' is {record['dtype']!r}"
     if record["kind"] not in ("backend", "approximation", "likelihood"):
         yield f"'kind' is {record['kind']!r}"
-    if not re.fullmatch(r"[0-9a-f]{40}(-dirty)?", record["commit"]):
+    if not names_a_commit(record["commit"]):
         yield f"'commit' is {record['commit']!r}, not the 40 hexadecimal digits of a commit"
     if not _is_instant(record["date"]):
         yield f"'date' is {record['date']!r}, not an ISO 8601 instant with its offset from UTC"

@@ -42,11 +42,14 @@ def conform(
     because the backend cannot be used here; 130 interrupted.
     """
     from curvature_conformance import UnknownSubjectError, plan, provenance, subject_of
+    from curvature_conformance.report_format import names_a_commit
 
     console, errors = Console(), Console(stderr=True)
     provenance.ask_for_full_precision()
     try:
         _check_writable(report)
+        if commit is not None and not names_a_commit(commit):
+            raise ValueError(f"--commit takes all 40 hexadecimal digits, as `git rev-parse HEAD` prints them; got {commit!r}")
         subject = subject_of(name, backend=backend, device=device, dtype=None if dtype is None else dtype.value)
         trials = plan(subject)
     except BackendUnavailableError as error:

@@ -57,6 +57,7 @@ def test_the_command_fails_with_the_failures_in_full(tmp_path: Path, monkeypatch
         (("kfac", "--backend", "numpi"), "did you mean 'numpy'"),
         (("numpy", "--backend", "strict"), "is a backend itself"),
         (("kfac", "--report", "report.html"), ".json or .md"),
+        (("kfac", "--commit", "0123abc"), "all 40 hexadecimal digits"),
         (("kfac", "--report", "no/such/folder/report.md"), "does not exist"),
         (("kfac", "--dtype", "float16"), "float16"),
     ],
