@@ -53,7 +53,7 @@ def jacobian(case: Case) -> None:
 
 @check("matrix", "problem", capability="linearize")
 def one_pass_gives_both_maps(case: Case) -> None:
-    """jvp_and_pull of a model gives J v and Jᵀ u. (Products fall back on linearize where it does not, and are slower.)"""
+    """jvp_and_pull of a model gives J v and Jᵀ u; products fall back on linearize where it does not, and are slower."""
     problem, start = case.problem, 0
     tangent = case.as_tree(case.vector(1))
     for batch in problem.batches():
