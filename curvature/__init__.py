@@ -1,6 +1,6 @@
 """Curvature of models on every array library: Fisher information, Hessian, Gauss-Newton and their approximations."""
 
-from .approximation import Approximation, approximate, build, estimate
+from .approximation import Approximation, MovingAverage, approximate, build, estimate
 from .backend import (
     ArrayBackend,
     Backend,
@@ -101,6 +101,7 @@ __all__ = [
     "Model",
     "ModelError",
     "MonteCarloFisher",
+    "MovingAverage",
     "NaturalGradient",
     "NotPositiveDefiniteError",
     "NotSymmetricError",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from ..errors import DataError, UnsupportedError
 from ..trees import tree_map
@@ -17,6 +17,8 @@ class Approximation:
     """
 
     name: ClassVar[str] = ""
+    merges: ClassVar[Literal["exact", "approximate"]] = "exact"
+    """Whether statistics of parts of the data, merged, are those of the whole."""
 
     def damped(self, damping: Any) -> tuple[Approximation, Any]:
         """(method, remaining damping): a method that puts damping into its own structure returns itself with it, and 0.

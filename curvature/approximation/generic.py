@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from plum import AmbiguousLookupError
@@ -12,22 +13,36 @@ from ..operators import Operator, Partition, open_function
 from ..problem import Layers, Structure
 from ..registry import approximation as find_approximation
 from ..registry import check_needs, load_extension
-from ..trees import count, leaves
 from .base import Approximation, refuse
+from .sweeps import driven, finite_message, not_finite
 
 Tree = Any
 
 
 @open_function
-def estimate(matrix: Operator, method: Approximation, backend: Backend) -> Any:
-    """Statistics (a tree of arrays) from which ``build`` makes the approximation of ``matrix``.
+def _estimate(matrix: Operator, method: Approximation, backend: Backend) -> Any:
+    raise refuse(matrix, method)
 
-    Add a method with ``@curvature.estimate.dispatch``; annotate (matrix type, method type, backend type).
+
+class Estimate:
+    """``estimate(matrix, method, backend)``: statistics (a tree of arrays) from which ``build`` makes the approximation.
+
+    Add a method with ``@curvature.estimate.dispatch``; annotate (matrix type, method type, backend type). It returns the
+    statistics, or it is a generator: what it yields is a function of an ``Evaluation`` (``matrix.of_layers(...)``, most
+    often), what it is sent is the average of that over the data, and what it returns is the statistics. Several methods that
+    are asked for together then share their passes over the data.
 
     Raises:
         UnsupportedError: if no method is defined for this pair.
     """
-    raise refuse(matrix, method)
+
+    def __call__(self, matrix: Operator, method: Approximation, backend: Backend) -> Tree:
+        return driven(matrix, [_estimate(matrix, method, backend)])[0]
+
+    dispatch = staticmethod(_estimate.dispatch)
+
+
+estimate = Estimate()
 
 
 @open_function
@@ -59,49 +74,71 @@ def gather(matrix: Any, method: Approximation) -> Tree:
     """``estimate`` with the checks around it: the plugin's part for this backend is loaded, the statistics are finite.
 
     Raises:
-        DataError: naming the statistic that is NaN or infinite.
+        DataError: naming the statistic, and the batch where it is known, that is NaN or infinite.
     """
+    return gather_all(matrix, [method])[0]
+
+
+def gather_all(matrix: Any, methods: Sequence[Approximation]) -> list[Tree]:
+    """``gather`` of several methods that share their passes over the data."""
     backend = matrix.backend
-    check_needs(method, backend.name, backend.capabilities)
-    load_extension(method, backend.name)
-    try:
-        statistics = estimate(matrix, method, backend)
-    except AmbiguousLookupError as error:
-        raise _ambiguous("estimate", matrix, method, error) from error
-    xp = backend.xp
-    for position, array in enumerate(leaves(statistics)):
-        if backend.is_abstract(array):
-            continue
-        if count(array) and not bool(xp.isfinite(xp.sum(array))) and bool(xp.any(~xp.isfinite(array))):
-            raise DataError(
-                f"statistic {position} of {type(method).__name__} is NaN or infinite: the parameters or data have grown out "
-                f"of the range of {array.dtype}"
-            )
+    for method in methods:
+        check_needs(method, backend.name, backend.capabilities)
+        load_extension(method, backend.name)
+    answers = []
+    for method in methods:
+        try:
+            answers.append(_estimate(matrix, method, backend))
+        except AmbiguousLookupError as error:
+            raise _ambiguous("estimate", matrix, method, error) from error
+    statistics = driven(matrix, answers)
+    for method, values in zip(methods, statistics, strict=True):
+        name = not_finite(backend, values)
+        if name:
+            raise DataError(finite_message(f"{type(method).__name__}: {name}", matrix.dtype))
     return statistics
 
 
-def approximate(matrix: Any, method: Any, **options: Any) -> Operator:
+def approximate(matrix: Any, method: Any, **options: Any) -> Any:
     """The approximation of a curvature matrix: ``build(method, estimate(matrix, method), structure)``.
 
     Args:
         matrix: ``curvature.Fisher(problem)``, ``curvature.GGN(problem)``, …
-        method: a name ("kfac"), a class or an instance, with ``options`` for the first two.
+        method: a name ("kfac"), a class or an instance, with ``options`` for the first two; or a list of them, which share
+            their passes over the data: then the result is a list of operators.
 
     Raises:
         UnknownApproximationError: no such name; says which there are.
         UnsupportedError: the method is not defined for this matrix.
+        DataError: the statistics are NaN or infinite; says which, and of which batch.
     """
-    chosen = as_method(method, **options)
+    several = isinstance(method, (list, tuple))
+    if several and options:
+        listed = sorted(options)
+        raise DataError(f"options {listed} beside several methods: give each its own, curvature.approximation(name, ...)")
+    chosen = [as_method(one) for one in method] if several else [as_method(method, **options)]
     if not isinstance(matrix, Operator):
         raise DataError(f"approximate takes a curvature matrix such as curvature.Fisher(problem), got a {type(matrix).__name__}")
     matrix._require_square("an approximation")
-    statistics = gather(matrix, chosen)
+    gathered = gather_all(matrix, chosen)
+    structure = structure_of(matrix)
+    operators = [built(one, statistics, structure) for one, statistics in zip(chosen, gathered, strict=True)]
+    return operators if several else operators[0]
+
+
+def structure_of(matrix: Operator) -> Structure:
+    """Parameters, backend and layers of a matrix, and the matrix itself."""
     problem = getattr(matrix, "problem", None)
-    structure = problem.structure if problem is not None else _without_layers(matrix)
+    structure: Structure = problem.structure if problem is not None else _without_layers(matrix)
+    return structure.of(matrix)
+
+
+def built(method: Approximation, statistics: Tree, structure: Structure) -> Operator:
+    """``build``, with an error that says what is meant where two plugins claim the same."""
     try:
-        operator: Operator = build(chosen, statistics, structure)
+        operator: Operator = build(method, statistics, structure)
     except AmbiguousLookupError as error:
-        raise _ambiguous("build", matrix, chosen, error) from error
+        raise _ambiguous("build", structure.matrix, method, error) from error
     return operator
 
 
@@ -125,4 +162,4 @@ def _ambiguous(function: str, matrix: Any, method: Any, error: Exception) -> Plu
     )
 
 
-__all__ = ["Structure", "approximate", "as_method", "build", "estimate", "gather"]
+__all__ = ["Structure", "approximate", "as_method", "build", "built", "estimate", "gather", "gather_all", "structure_of"]

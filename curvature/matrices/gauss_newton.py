@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from ..operators import MatrixFree, Operator
-from ..problem import Batch, Evaluation
+from ..problem import Batch, Evaluation, LayerValues
 from ..problem.memory import guarded
 from ..problem.transposes import forward_mode_is_right
 from ..trees import tree_map
@@ -39,6 +39,9 @@ class GaussNewtonMatrix(CurvatureMatrix):
         """
         if isinstance(evaluation, Batch):
             evaluation = self.problem.evaluate(evaluation)
+        return evaluation.once((self, "output factor"), lambda: self._output_factor(evaluation))
+
+    def _output_factor(self, evaluation: Evaluation) -> Array:
         factor = self.factor(evaluation.outputs, evaluation.y, evaluation.batch)
         scale, weights = self.problem.scale, evaluation.weights
         if weights is None:
@@ -56,19 +59,36 @@ class GaussNewtonMatrix(CurvatureMatrix):
             total = values if total is None else tree_map(lambda a, b: a + b, total, values)
         return total
 
-    def layer_average(self, statistic: Callable[[Any], Tree], *, key: Hashable = None) -> dict[str, Tree]:
-        """``{layer.name: average of statistic(layer values)}``: what most approximations estimate.
+    def layer_values(self, evaluation: Evaluation) -> list[LayerValues]:
+        """What enters and leaves each layer in one evaluation, with the columns of ``output_factor`` as cotangents."""
+        return evaluation.once((self, "layer values"), lambda: evaluation.layers(self.output_factor(evaluation)))
+
+    def of_layers(
+        self, statistic: Callable[..., Tree], *, key: Hashable = None, extra: dict[str, Tree] | None = None
+    ) -> Callable[[Evaluation], dict[str, Tree]]:
+        """evaluation ↦ ``{layer.name: statistic(layer values)}``: what most approximations ask of the data.
+
+        A method of ``curvature.estimate`` yields it and is sent its average over the data.
 
         Args:
             statistic: from ``LayerValues`` to a tree of arrays.
             key: what ``statistic`` depends on (the method, most often): then backends that compile do so, once for each key.
+            extra: a further argument of ``statistic`` for each layer, by its name.
         """
+        return lambda evaluation: evaluation.each_layer(self.layer_values(evaluation), statistic, key, extra)
 
-        def of_batch(evaluation: Evaluation) -> dict[str, Tree]:
-            values = evaluation.layers(self.output_factor(evaluation))
-            return evaluation.each_layer(values, statistic, key)
+    def layer_average(self, statistic: Callable[[Any], Tree], *, key: Hashable = None) -> dict[str, Tree]:
+        """The average over the data of ``of_layers``, by a pass of its own."""
+        return self.average(self.of_layers(statistic, key=key))  # type: ignore[no-any-return]
 
-        return self.average(of_batch)  # type: ignore[no-any-return]
+    def squared_gradients(self, evaluation: Evaluation) -> dict[str, Array]:
+        """``{layer.name: LayerValues.squared_gradient()}``: the diagonal of the matrix of one evaluation.
+
+        Alone, with a few columns of the output factor at a time; beside other requests, from the layer values that they share.
+        """
+        if evaluation.requests > 1:
+            return evaluation.each_layer(self.layer_values(evaluation), LayerValues.squared_gradient, "squared gradient")
+        return evaluation.squared_gradients(self.output_factor(evaluation))
 
     # Products -----------------------------------------------------------------------------------------
 

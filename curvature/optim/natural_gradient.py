@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..approximation import as_method, build, gather
+from ..approximation import MovingAverage, as_method, built
 from ..errors import DataError
 from ..matrices import GGN, EmpiricalFisher, Fisher, GaussNewtonMatrix, MonteCarloFisher
 from ..problem import Problem
@@ -119,7 +119,7 @@ class NaturalGradient:
             )
         matrix = self._matrix(problem, state.step)
         state = self._with_statistics(state, matrix, minibatch=data is not None)
-        state = self._with_operator(state, problem)
+        state = self._with_operator(state, matrix)
         assert state.operator is not None
         # What the method does not put into its structure is today's λ, also where the operator is of an earlier step.
         remaining = self.method.damped(state.damping + self.l2)[1]
@@ -177,21 +177,18 @@ class NaturalGradient:
     def _with_statistics(self, state: State, matrix: GaussNewtonMatrix, *, minibatch: bool) -> State:
         if state.statistics is not None and state.step % self.statistics_every:
             return state
-        latest, count = gather(matrix, self.method), state.updates + 1
         decay = self.decay
         if decay is None:
             # Old statistics are only worth keeping where the new ones are noisy.
             decay = 0.95 if minibatch or self.fisher == "monte-carlo" else 0.0
-        share = min(1.0 - 1.0 / count, decay)
-        if state.statistics is not None and share > 0:
-            latest = self.method.merge([state.statistics, latest], [share, 1.0 - share])
-        return replace(state, statistics=latest, updates=count)
+        average = MovingAverage(self.method, decay, state.statistics, state.updates).update(matrix)
+        return replace(state, statistics=average.statistics, updates=average.updates)
 
-    def _with_operator(self, state: State, problem: Problem) -> State:
+    def _with_operator(self, state: State, matrix: GaussNewtonMatrix) -> State:
         if state.operator is not None and state.step % self.refresh_every:
             return state
         method, _ = self.method.damped(state.damping + self.l2)
-        return replace(state, operator=build(method, state.statistics, problem.structure))
+        return replace(state, operator=built(method, state.statistics, matrix.problem.structure.of(matrix)))
 
     def _objective(self, problem: Problem, params: Tree) -> float:
         return float(problem.at(params).loss()) + 0.5 * self.l2 * dot(params, params)

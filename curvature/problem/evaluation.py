@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Hashable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..backend import Keyed
 from ..errors import FallbackWarning, ShapeError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 Array = Any
 Tree = Any
+T = TypeVar("T")
 
 
 def _partial_squares(values: LayerValues) -> Array:
@@ -41,6 +42,7 @@ class Evaluation:
         problem, batch: what was evaluated.
         outputs: (N, C).
         y: the targets as the likelihood takes them.
+        requests: how many statistics are taken from it now.
     """
 
     def __init__(self, problem: Problem, batch: Batch) -> None:
@@ -50,6 +52,27 @@ class Evaluation:
             self._uses = problem.recorded(batch)
         self.outputs = self._uses.outputs
         self.y = problem.targets(batch)
+        self._shared: dict[Hashable, Any] | None = None
+        self.requests = 1
+
+    def share(self, requests: int) -> None:
+        """Keep what ``once`` makes, until ``forget``, for several statistics that are taken of this evaluation."""
+        self.requests = requests
+        if self._shared is None:
+            self._shared = {}
+
+    def forget(self) -> None:
+        """Let go of what was shared."""
+        self.requests, self._shared = 1, None
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """``make()``, kept under ``key`` while the evaluation is shared."""
+        if self._shared is None:
+            return make()
+        if key not in self._shared:
+            self._shared[key] = make()
+        found: T = self._shared[key]
+        return found
 
     @property
     def weights(self) -> Array | None:
@@ -117,7 +140,8 @@ class Evaluation:
         """
         names = [value.layer.name for value in values]
         if key is None:
-            return {name: statistic(value) for name, value in zip(names, values, strict=True)}
+            further = [() if extra is None else (extra[name],) for name in names]
+            return {name: statistic(value, *more) for name, value, more in zip(names, values, further, strict=True)}
         templates = tuple(value.template for value in values)
 
         def of_arrays(arrays: Tree, data: None) -> dict[str, Tree]:

@@ -56,12 +56,19 @@ class Structure:
     Attributes:
         space: names and shapes of the parameters.
         backend: where they live.
+        matrix: the matrix that is being approximated, for methods that keep it (``truncated``); None where an operator is
+            built from statistics alone.
     """
 
-    def __init__(self, space: ParameterSpace, backend: Backend, find: Callable[[], Layers]) -> None:
+    def __init__(self, space: ParameterSpace, backend: Backend, find: Callable[[], Layers], matrix: Any = None) -> None:
         self.space = space
         self.backend = backend
+        self.matrix = matrix
         self._find = find
+
+    def of(self, matrix: Any) -> Structure:
+        """The same structure with the matrix that is being approximated."""
+        return Structure(self.space, self.backend, lambda: self._found, matrix)
 
     @cached_property
     def _found(self) -> Layers:

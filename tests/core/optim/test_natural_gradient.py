@@ -139,23 +139,24 @@ def test_noisy_statistics_are_averaged_and_exact_ones_are_not(generator):
 
 
 def test_statistics_and_operator_are_refreshed_every_so_often(generator, monkeypatch):
+    from curvature.approximation import moving_average
     from curvature.optim import natural_gradient
 
-    counts = {"gather": 0, "build": 0}
-    for name in counts:
-        original = getattr(natural_gradient, name)
+    counts = {"gather": 0, "built": 0}
+    for module, name in ((moving_average, "gather"), (natural_gradient, "built")):
+        original = getattr(module, name)
 
         def counted(*args, name=name, original=original):
             counts[name] += 1
             return original(*args)
 
-        monkeypatch.setattr(natural_gradient, name, counted)
+        monkeypatch.setattr(module, name, counted)
     problem = classification(cv.backend("numpy"), generator)
     opt = cv.NaturalGradient("kfac", statistics_every=2, refresh_every=3)
     params, state = problem.params, opt.init(problem)
     for _ in range(7):
         params, state, _ = opt.step(params, state)
-    assert counts == {"gather": 4, "build": 3}
+    assert counts == {"gather": 4, "built": 3}
 
 
 def test_between_refreshes_an_exact_damping_is_todays(generator):
