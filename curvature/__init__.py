@@ -1,6 +1,6 @@
 """Curvature of models on every array library: Fisher information, Hessian, Gauss-Newton and their approximations."""
 
-from .approximation import Approximation, MovingAverage, approximate, build, estimate
+from .approximation import Approximation, Certificate, MovingAverage, approximate, build, certificate, estimate
 from .backend import (
     ArrayBackend,
     Backend,
@@ -21,6 +21,7 @@ from .errors import (
     DensifiedWarning,
     DeviceMemoryError,
     DifferentiationError,
+    EstimatedWarning,
     FallbackWarning,
     FileFormatError,
     IncompatiblePluginError,
@@ -44,7 +45,7 @@ from .errors import (
 from .files import load, save
 from .hookspecs import hookimpl
 from .likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Poisson
-from .matrices import GGN, EmpiricalFisher, Fisher, GaussNewtonMatrix, Hessian, Jacobian, MonteCarloFisher
+from .matrices import GGN, EmpiricalFisher, Fisher, GaussNewtonMatrix, Gram, Hessian, Jacobian, MonteCarloFisher
 from .operators import Operator
 from .optim import Backtracking, Constant, LevenbergMarquardt, NaturalGradient, QuadraticModel
 from .problem import Batch, Model, Problem, Structure, as_model, outputs_of
@@ -75,6 +76,7 @@ __all__ = [
     "Batch",
     "Bernoulli",
     "Categorical",
+    "Certificate",
     "Claim",
     "Constant",
     "ContainerWarning",
@@ -86,11 +88,13 @@ __all__ = [
     "DeviceMemoryError",
     "DifferentiationError",
     "EmpiricalFisher",
+    "EstimatedWarning",
     "FallbackWarning",
     "FileFormatError",
     "Fisher",
     "GaussNewtonMatrix",
     "Gaussian",
+    "Gram",
     "Hessian",
     "IncompatiblePluginError",
     "Jacobian",
@@ -134,6 +138,7 @@ __all__ = [
     "backend_of",
     "backends",
     "build",
+    "certificate",
     "estimate",
     "hookimpl",
     "load",

@@ -121,6 +121,10 @@ class DensifiedWarning(CurvatureWarning):
     """An operation lost the structure of its operands and built a dense matrix."""
 
 
+class EstimatedWarning(CurvatureWarning):
+    """A number was estimated from random probes, since its exact value would need the dense matrix of a large operator."""
+
+
 class ContainerWarning(CurvatureWarning):
     """A container of a tree cannot be kept in a file; a plain one with the same leaves in the same order stands for it."""
 

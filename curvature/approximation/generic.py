@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from plum import AmbiguousLookupError
@@ -14,7 +15,9 @@ from ..problem import Layers, Structure
 from ..registry import approximation as find_approximation
 from ..registry import check_needs, load_extension
 from .base import Approximation, refuse
-from .sweeps import driven, finite_message, not_finite
+from .certificate import Certificate
+from .certify import certificate
+from .sweeps import Sweep, driven, finite_message, not_finite
 
 Tree = Any
 
@@ -79,7 +82,7 @@ def gather(matrix: Any, method: Approximation) -> Tree:
     return gather_all(matrix, [method])[0]
 
 
-def gather_all(matrix: Any, methods: Sequence[Approximation]) -> list[Tree]:
+def gather_all(matrix: Any, methods: Sequence[Approximation], sweep: Sweep | None = None) -> list[Tree]:
     """``gather`` of several methods that share their passes over the data."""
     backend = matrix.backend
     for method in methods:
@@ -91,7 +94,7 @@ def gather_all(matrix: Any, methods: Sequence[Approximation]) -> list[Tree]:
             answers.append(_estimate(matrix, method, backend))
         except AmbiguousLookupError as error:
             raise _ambiguous("estimate", matrix, method, error) from error
-    statistics = driven(matrix, answers)
+    statistics = driven(matrix, answers, sweep)
     for method, values in zip(methods, statistics, strict=True):
         name = not_finite(backend, values)
         if name:
@@ -99,13 +102,15 @@ def gather_all(matrix: Any, methods: Sequence[Approximation]) -> list[Tree]:
     return statistics
 
 
-def approximate(matrix: Any, method: Any, **options: Any) -> Any:
+def approximate(matrix: Any, method: Any, *, certify: bool = False, **options: Any) -> Any:
     """The approximation of a curvature matrix: ``build(method, estimate(matrix, method), structure)``.
 
     Args:
         matrix: ``curvature.Fisher(problem)``, ``curvature.GGN(problem)``, …
         method: a name ("kfac"), a class or an instance, with ``options`` for the first two; or a list of them, which share
             their passes over the data: then the result is a list of operators.
+        certify: find out at once how far the approximation is from the matrix, with what the statistics took: then
+            ``operator.certificate()`` costs nothing more.
 
     Raises:
         UnknownApproximationError: no such name; says which there are.
@@ -120,10 +125,29 @@ def approximate(matrix: Any, method: Any, **options: Any) -> Any:
     if not isinstance(matrix, Operator):
         raise DataError(f"approximate takes a curvature matrix such as curvature.Fisher(problem), got a {type(matrix).__name__}")
     matrix._require_square("an approximation")
-    gathered = gather_all(matrix, chosen)
-    structure = structure_of(matrix)
-    operators = [built(one, statistics, structure) for one, statistics in zip(chosen, gathered, strict=True)]
+    with _passes(matrix) if certify else nullcontext(None) as sweep:
+        gathered = gather_all(matrix, chosen, sweep)
+        structure = structure_of(matrix)
+        operators = [built(one, statistics, structure) for one, statistics in zip(chosen, gathered, strict=True)]
+        for operator in operators:
+            known = certificate(operator, matrix, sweep=sweep) if certify else None
+            operator._certify = _certifier(matrix, known)
     return operators if several else operators[0]
+
+
+def _passes(matrix: Operator) -> Any:
+    return Sweep(matrix) if hasattr(matrix, "problem") else nullcontext(None)
+
+
+def _certifier(matrix: Operator, known: Certificate | None) -> Callable[..., Certificate]:
+    """What ``operator.certificate`` calls."""
+
+    def certify(operator: Operator, **options: Any) -> Certificate:
+        if known is not None and not options:
+            return known
+        return certificate(operator, matrix, **options)
+
+    return certify
 
 
 def structure_of(matrix: Operator) -> Structure:

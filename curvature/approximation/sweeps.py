@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from ..errors import DataError
@@ -13,18 +14,21 @@ Tree = Any
 Request = Callable[[Any], Tree]
 
 
-def driven(matrix: Any, answers: Sequence[Any]) -> list[Tree]:
+def driven(matrix: Any, answers: Sequence[Any], sweep: Sweep | None = None) -> list[Tree]:
     """The statistics of several methods of ``estimate``: generators are run side by side, one sweep for all of their requests.
 
     A generator yields functions of an ``Evaluation`` and is sent their averages over the data; anything else is the
     statistics themselves.
+
+    Args:
+        sweep: passes that are open already, and stay so.
     """
     results = list(answers)
     running: dict[int, Generator[Request, Tree, Tree]] = {i: a for i, a in enumerate(answers) if isinstance(a, Generator)}
     replies: dict[int, Tree] = dict.fromkeys(running)
     if not running:
         return results
-    with Sweep(matrix) as sweep:
+    with Sweep(matrix) if sweep is None else nullcontext(sweep) as passes:
         while running:
             requests: dict[int, Request] = {}
             for position, generator in list(running.items()):
@@ -34,7 +38,7 @@ def driven(matrix: Any, answers: Sequence[Any]) -> list[Tree]:
                     results[position] = finished.value
                     del running[position]
             if requests:
-                replies = dict(zip(requests, sweep.averages(list(requests.values())), strict=True))
+                replies = dict(zip(requests, passes.averages(list(requests.values())), strict=True))
     return results
 
 
@@ -60,7 +64,8 @@ class Sweep:
         for evaluation, _ in self._kept:
             evaluation.forget()
 
-    def _evaluations(self) -> Any:
+    def evaluations(self) -> Any:
+        """(evaluation, share of the total weight) of every batch."""
         if self.problem.data.single is None:
             return self.problem.evaluations()
         if not self._kept:
@@ -74,7 +79,7 @@ class Sweep:
             DataError: naming the statistic and the batch where one is NaN or infinite.
         """
         totals: list[Tree] = [None] * len(requests)
-        for evaluation, share in self._evaluations():
+        for evaluation, share in self.evaluations():
             evaluation.share(len(requests))
             with guarded(self.problem, evaluation.batch):
                 values = [request(evaluation) for request in requests]
@@ -89,7 +94,7 @@ class Sweep:
 
     def _blame(self, request: Request) -> None:
         """Find the batch whose contribution is not finite, now that it is known that there is one."""
-        for evaluation, _ in self._evaluations():
+        for evaluation, _ in self.evaluations():
             name = not_finite(self.problem.backend, request(evaluation))
             if name:
                 raise DataError(finite_message(name, self.problem.model.dtype, evaluation.batch.index))

@@ -16,9 +16,26 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
+import numpy as np
+
 from ..backend import Backend
 from ..errors import UnsupportedError
-from ..operators import BlockDiagonal, Dense, Diagonal, Kronecker, KroneckerEigen, Operator
+from ..operators import (
+    BlockDiagonal,
+    Dense,
+    Diagonal,
+    EntryPartition,
+    Kronecker,
+    KroneckerCongruence,
+    KroneckerEigen,
+    KroneckerSum,
+    LowRank,
+    LowRankPlusDiagonal,
+    Operator,
+    Product,
+    StackedBlocks,
+    Sum,
+)
 from ..operators.open_function import open_function
 
 
@@ -80,20 +97,108 @@ def _unpack_kronecker(kind: type[Kronecker], parts: Any, backend: Backend) -> An
 
 @pack.dispatch
 def _pack_kronecker_eigen(operator: KroneckerEigen) -> Any:
-    return {"bases": list(operator.bases), "values": operator.values, "space": operator.space}
+    return {
+        "bases": list(operator.bases),
+        "values": operator.values,
+        "complement": operator.complement,
+        "space": operator.space,
+    }
 
 
 @unpack.dispatch
 def _unpack_kronecker_eigen(kind: type[KroneckerEigen], parts: Any, backend: Backend) -> Any:
-    return KroneckerEigen(parts["bases"], parts["values"], backend=backend, space=parts["space"])
+    return KroneckerEigen(parts["bases"], parts["values"], complement=parts["complement"], backend=backend, space=parts["space"])
+
+
+@pack.dispatch
+def _pack_kronecker_sum(operator: KroneckerSum) -> Any:
+    return {"terms": list(operator.terms), "symmetric": operator.symmetric, "space": operator.space}
+
+
+@unpack.dispatch
+def _unpack_kronecker_sum(kind: type[KroneckerSum], parts: Any, backend: Backend) -> Any:
+    return KroneckerSum(parts["terms"], symmetric=parts["symmetric"], space=parts["space"])
+
+
+@pack.dispatch
+def _pack_kronecker_congruence(operator: KroneckerCongruence) -> Any:
+    return {
+        "bases": list(operator.bases),
+        "inverse_bases": list(operator.inverse_bases),
+        "values": operator.values,
+        "space": operator.space,
+    }
+
+
+@unpack.dispatch
+def _unpack_kronecker_congruence(kind: type[KroneckerCongruence], parts: Any, backend: Backend) -> Any:
+    bases, inverses, values = parts["bases"], parts["inverse_bases"], parts["values"]
+    return KroneckerCongruence(bases, values, inverse_bases=inverses, backend=backend, space=parts["space"])
+
+
+@pack.dispatch
+def _pack_low_rank(operator: LowRank) -> Any:
+    return {"vectors": operator.vectors, "values": operator.values, "space": operator.space}
+
+
+@unpack.dispatch
+def _unpack_low_rank(kind: type[LowRank], parts: Any, backend: Backend) -> Any:
+    return LowRank(parts["vectors"], parts["values"], backend=backend, space=parts["space"], orthonormal=True)
+
+
+@pack.dispatch
+def _pack_low_rank_plus_diagonal(operator: LowRankPlusDiagonal) -> Any:
+    return {"entries": operator.entries, "factor": operator.factor, "core": operator.core, "space": operator.space}
+
+
+@unpack.dispatch
+def _unpack_low_rank_plus_diagonal(kind: type[LowRankPlusDiagonal], parts: Any, backend: Backend) -> Any:
+    return LowRankPlusDiagonal(parts["entries"], parts["factor"], parts["core"], backend=backend, space=parts["space"])
 
 
 @pack.dispatch
 def _pack_block_diagonal(operator: BlockDiagonal) -> Any:
     # Ordered: without a partition the blocks lie in the order of their names here.
-    return {"blocks": OrderedDict(operator.blocks), "partition": None if operator.space is None else operator.partition}
+    blocks = OrderedDict(operator.blocks)
+    if isinstance(operator.partition, EntryPartition):
+        return {"blocks": blocks, "space": operator.space, "entries": OrderedDict(operator.partition.entries)}
+    return {"blocks": blocks, "partition": None if operator.space is None else operator.partition}
 
 
 @unpack.dispatch
 def _unpack_block_diagonal(kind: type[BlockDiagonal], parts: Any, backend: Backend) -> Any:
-    return BlockDiagonal(parts["blocks"], partition=parts["partition"])
+    if "entries" not in parts:
+        return BlockDiagonal(parts["blocks"], partition=parts["partition"])
+    # Positions are kept on the host.
+    entries = {name: at if isinstance(at, np.ndarray) else backend.to_numpy(at) for name, at in parts["entries"].items()}
+    return BlockDiagonal(parts["blocks"], partition=EntryPartition(parts["space"], entries))
+
+
+@pack.dispatch
+def _pack_stacked_blocks(operator: StackedBlocks) -> Any:
+    return {"array": operator.array, "rows": operator.rows, "symmetric": operator.symmetric, "space": operator.space}
+
+
+@unpack.dispatch
+def _unpack_stacked_blocks(kind: type[StackedBlocks], parts: Any, backend: Backend) -> Any:
+    return StackedBlocks(parts["array"], rows=parts["rows"], symmetric=parts["symmetric"], backend=backend, space=parts["space"])
+
+
+@pack.dispatch
+def _pack_sum(operator: Sum) -> Any:
+    return {"terms": list(operator.terms), "space": operator.space}
+
+
+@unpack.dispatch
+def _unpack_sum(kind: type[Sum], parts: Any, backend: Backend) -> Any:
+    return Sum(parts["terms"], space=parts["space"])
+
+
+@pack.dispatch
+def _pack_product(operator: Product) -> Any:
+    return {"left": operator.left, "right": operator.right, "space": operator.space}
+
+
+@unpack.dispatch
+def _unpack_product(kind: type[Product], parts: Any, backend: Backend) -> Any:
+    return Product(parts["left"], parts["right"], space=parts["space"])

@@ -3,6 +3,7 @@
 from .base import CurvatureMatrix
 from .fisher import GGN, EmpiricalFisher, Fisher, MonteCarloFisher
 from .gauss_newton import GaussNewtonMatrix
+from .gram import Gram
 from .hessian import Hessian
 from .jacobian import Jacobian
 
@@ -12,6 +13,7 @@ __all__ = [
     "EmpiricalFisher",
     "Fisher",
     "GaussNewtonMatrix",
+    "Gram",
     "Hessian",
     "Jacobian",
     "MonteCarloFisher",

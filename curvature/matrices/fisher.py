@@ -92,6 +92,9 @@ class MonteCarloFisher(GaussNewtonMatrix):
         self._marks: dict[int, tuple[int, float]] = {}
         self._seeds = seed if isinstance(seed, tuple) else (int(seed),)
 
+    def columns(self, batch: Batch) -> int:
+        return self.samples
+
     def factor(self, outputs: Array, y: Array, batch: Batch) -> Array:
         likelihood, xp = self.problem.likelihood, self.xp
         self._require_same_data(batch)

@@ -32,6 +32,11 @@ class GaussNewtonMatrix(CurvatureMatrix):
     def output_map(self, outputs: Array, y: Array, batch: Batch) -> Callable[[Array], Array]:
         """v ↦ S Sᵀ v for v (N, C); what does not depend on v is done once."""
 
+    def columns(self, batch: Batch) -> int:
+        """R, the columns of the output factor."""
+        first = self.problem.evaluate(batch.part(slice(0, 1)))
+        return int(self.factor(first.outputs, first.y, first.batch).shape[2])
+
     def output_factor(self, evaluation: Evaluation | Batch) -> Array:
         """S (N, C, R) of a batch (or of its evaluation) with the scale and the examples' weights put in.
 

@@ -7,7 +7,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from numbers import Real
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ..autodiff import Traced
 from ..backend.values import has_values
@@ -24,19 +24,20 @@ from .moving import carry, destination
 
 if TYPE_CHECKING:
     from ..backend import Backend, Rng
-    from .dense import Dense
 
 Array = Any
 Tree = Any
 
-DENSE_LIMIT = 20_000
-"""Largest number of rows for which an operation may build a dense matrix behind the caller's back (3.2 GB in float64)."""
+DENSE_LIMIT = 5_000
+"""Largest number of rows for which an operation may build a dense matrix behind the caller's back (200 MB in float64)."""
 
 
 class Operator(ABC):
     """A real linear operator of shape (m, n), usually P × P and symmetric.
 
-    A subclass gives ``_matmat`` and, where its structure allows, the kernels below it; the rest follows. Vectors may
+    A subclass gives ``_matmat`` and, where its structure allows, the kernels below it; the rest follows: from the dense
+    matrix where there are at most ``dense_limit`` rows (``DensifiedWarning``), and otherwise from products, iteratively or
+    estimated to a tolerance (``EstimatedWarning`` says by which method, and how well). Vectors may
     be flat (n,), matrices (n, K), or trees of parameters where the operator knows its ``space``; a result has the form
     of the argument. Operators are immutable.
 
@@ -45,6 +46,7 @@ class Operator(ABC):
         space: the parameters that its rows stand for, or None.
         symmetric: whether it equals its transpose.
         structure: name of the structure ("dense", "diagonal", …).
+        dense_limit: rows up to which an operation that the structure lacks builds the dense matrix.
     """
 
     structure: ClassVar[str]
@@ -74,15 +76,23 @@ class Operator(ABC):
 
     # What a subclass may give -------------------------------------------------------------------------
 
+    @property
+    def dense_limit(self) -> int:
+        return DENSE_LIMIT
+
     def _transpose(self) -> Operator:
-        return self._densified("transpose")._transpose()
+        return self._fallback("transpose")._transpose()
 
     def _solve(self, v: Array, damping: Any) -> Array:
-        return self._densified("solve")._solve(v, damping)
+        return self._fallback("solve")._solve(v, damping)
+
+    def preconditioner(self, damping: Any) -> Callable[[Array], Array] | None:
+        """An approximation of (A + damping·I)⁻¹ of matrices (P, K) that makes conjugate gradients quicker, if there is one."""
+        return None
 
     def inverse(self, damping: Any = 0.0) -> Operator:
         """(A + damping·I)⁻¹ as an operator, of the same structure where that is closed."""
-        return self._densified("inverse").inverse(damping)
+        return self._fallback("inverse").inverse(damping)
 
     def power(self, p: float, damping: Any = 0.0) -> Operator:
         """(A + damping·I)^p, the symmetric matrix power.
@@ -91,43 +101,52 @@ class Operator(ABC):
             NotSymmetricError: for an operator that is not symmetric.
             NotPositiveDefiniteError: if p is not a whole number and an eigenvalue is negative.
         """
-        return self._densified("power").power(p, damping)
+        return self._fallback("power").power(p, damping)
 
     def logdet(self, damping: Any = 0.0) -> Array:
         """log det(A + damping·I), a 0-d array, of a positive definite operator."""
-        return self._densified("logdet").logdet(damping)
+        return self._fallback("logdet").logdet(damping)
 
     def trace(self) -> Array:
         """Sum of the diagonal, a 0-d array."""
+        if type(self).diagonal is Operator.diagonal:
+            return self._fallback("trace").trace()
         return self.xp.sum(self.diagonal())
 
     def diagonal(self) -> Array:
         """The diagonal (P,)."""
-        return self._densified("diagonal").diagonal()
+        return self._fallback("diagonal").diagonal()
 
     def norm(self, order: str | int = "fro") -> Array:
         """Frobenius norm ("fro") or spectral norm (2), a 0-d array."""
-        return self._densified("norm").norm(order)
+        return self._fallback("norm").norm(order)
 
     def eigh(self, k: int | None = None) -> tuple[Array, Array]:
         """Eigenvalues (k,) and orthonormal eigenvectors (P, k) of a symmetric operator.
 
         All of them, ascending, or with ``k`` the k largest in magnitude, largest first.
         """
-        return self._densified("eigh").eigh(k)
+        return self._fallback("eigh").eigh(k)
 
     def to_dense(self) -> Array:
         """The matrix as an array (m, n)."""
-        n = self.shape[1]
-        return self._matmat(self._identity(n))
+        from .columns import dense_columns
+
+        return dense_columns(self)
 
     def block(self, name: str) -> Operator:
         """The diagonal block of the parameter called ``name``."""
-        return self._densified("block").block(name)
+        return self._fallback("block").block(name)
 
     def scaled(self, factor: Any) -> Operator:
         """factor · A."""
-        return self._densified("multiplication by a number").scaled(factor)
+        from .lazy import Scaled
+
+        return Scaled(self, factor)
+
+    def _inner(self, other: Operator) -> Array | None:
+        """<A, B>, the sum of the products of the entries, for any B; None where that takes the columns of both."""
+        return None
 
     def _tree_product(self, tree: Tree) -> Tree | None:
         """Product with a params tree that fits ``space``, or None where it is that of the flat vector."""
@@ -161,6 +180,26 @@ class Operator(ABC):
         root = self.power(-0.5 if inverse else 0.5, damping)
         noise = rng.normal((self.shape[0], n), dtype=self.dtype)
         return self.xp.matrix_transpose(root._matmat(noise))
+
+    _certify: Callable[..., Any] | None = None
+
+    def certificate(self, **options: Any) -> Any:
+        """How far this approximation is from the matrix that it was made of: ‖M - A‖ / ‖M‖ in the Frobenius norm.
+
+        Neither is formed. ``options`` are those of ``curvature.certificate``.
+
+        Returns:
+            a ``Certificate``: the relative error, exact or with an interval, and how it was found.
+
+        Raises:
+            UnsupportedError: this operator was not made by ``curvature.approximate``.
+        """
+        if self._certify is None:
+            raise UnsupportedError(
+                f"this {type(self).__name__} does not know what it approximates; curvature.approximate(matrix, method) gives "
+                f"operators that do, and curvature.certificate(A, matrix) takes both"
+            )
+        return self._certify(self, **options)
 
     def to(self, backend: str | Backend, *, device: Any = None, dtype: str | None = None) -> Operator:
         """The same operator on another backend, device or dtype: every array is carried there, to the last bit.
@@ -273,15 +312,14 @@ class Operator(ABC):
     def _device(self) -> Any:
         return self.backend.device
 
-    def _densified(self, operation: str) -> Dense:
+    def _fallback(self, operation: str) -> Operator:
+        """What stands in for an operation that the structure lacks: the dense matrix, or methods that need products only."""
         from .dense import Dense
+        from .iterative import Iterative
 
         rows, columns = self.shape
-        if max(rows, columns) > DENSE_LIMIT:
-            raise UnsupportedError(
-                f"{operation} of a {type(self).__name__} of shape {self.shape} would build a dense matrix of "
-                f"{rows * columns * 8 / 1e9:.0f} GB; approximate it first, e.g. curvature.approximate(A, 'kfac')"
-            )
+        if max(rows, columns) > self.dense_limit:
+            return cast("Operator", Iterative(self))
         warnings.warn(
             f"{operation} of a {type(self).__name__} builds a dense {rows} × {columns} matrix",
             DensifiedWarning,

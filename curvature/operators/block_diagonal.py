@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import MixedBackendError, ShapeError
 from .base import Operator, check_damping, check_rank
 from .dense import Dense
+from .entry_partition import EntryPartition
 from .partition import Block, Partition
 from .spectral import largest_in_magnitude
 
@@ -22,7 +23,10 @@ class BlockDiagonal(Operator):
 
     Args:
         blocks: the operators A_i, all square, by block name or in order.
-        partition: the parameters of each block; by default the blocks follow one another.
+        partition: the parameters of each block, or its entries; by default the blocks follow one another.
+
+    Attributes:
+        report: of the measurement by which the blocks were chosen, if they were; it is not saved.
 
     Raises:
         ShapeError: if a block does not fit its place.
@@ -30,8 +34,11 @@ class BlockDiagonal(Operator):
     """
 
     structure: ClassVar[str] = "block-diagonal"
+    report: Any = None
 
-    def __init__(self, blocks: Mapping[str, Operator] | Sequence[Operator], *, partition: Partition | None = None) -> None:
+    def __init__(
+        self, blocks: Mapping[str, Operator] | Sequence[Operator], *, partition: Partition | EntryPartition | None = None
+    ) -> None:
         named = dict(blocks) if isinstance(blocks, Mapping) else {str(i): block for i, block in enumerate(blocks)}
         if not named:
             raise ShapeError("a block-diagonal operator needs at least one block")
@@ -130,6 +137,8 @@ class BlockDiagonal(Operator):
         if name in self.blocks:
             return self.blocks[name]
         space = self.partition.space
+        if isinstance(self.partition, EntryPartition):
+            return self._rows_of(space.index(name))
         for place, block in zip(self.partition.blocks, self.blocks.values(), strict=True):
             if name in (space.names[leaf] for leaf in place.leaves):
                 return self._part(block, place, space.index(name))
@@ -147,6 +156,13 @@ class BlockDiagonal(Operator):
         rows = xp.argsort(position)[place.size - sizes[leaf] :]
         dense = xp.take(xp.take(block.to_dense(), rows, axis=0), rows, axis=1)
         return Dense(dense, backend=self.backend, symmetric=block.symmetric)
+
+    def _rows_of(self, leaf: int) -> Dense:
+        xp, space = self.xp, self.partition.space
+        start, stop = space.offsets[leaf], space.offsets[leaf + 1]
+        rows = xp.arange(space.size, device=self._device)
+        columns = xp.astype(rows[:, None] == rows[None, start:stop], self.dtype)
+        return Dense(self._matmat(columns)[start:stop, :], backend=self.backend, symmetric=self.symmetric)
 
     def scaled(self, factor: Any) -> BlockDiagonal:
         return self.map_blocks(lambda block: block.scaled(factor))

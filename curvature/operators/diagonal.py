@@ -23,11 +23,15 @@ class Diagonal(Operator):
         entries: vector (P,).
         space: the parameters that its rows stand for.
 
+    Attributes:
+        standard_error: of each entry, (P,), where they were estimated; None where they are exact. It is not saved.
+
     Raises:
         ShapeError: if the entries are no vector or do not fit ``space``.
     """
 
     structure: ClassVar[str] = "diagonal"
+    standard_error: Array | None = None
 
     def __init__(self, entries: Array, *, backend: Backend | None = None, space: ParameterSpace | None = None) -> None:
         from ..registry import backend_of
@@ -75,6 +79,9 @@ class Diagonal(Operator):
 
     def diagonal(self) -> Array:
         return self.entries
+
+    def _inner(self, other: Operator) -> Array:
+        return self.xp.sum(self.entries * other.diagonal())
 
     def norm(self, order: str | int = "fro") -> Array:
         if order == "fro":

@@ -1,4 +1,4 @@
-"""A matrix that is diagonal in a Kronecker-factored orthogonal basis."""
+"""A matrix that is diagonal in a Kronecker-factored orthonormal basis."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def outer(xp: Any, vectors: Sequence[Array]) -> Array:
 
 
 def apply_factors(xp: Any, factors: Sequence[Array | None], v: Array, sizes: Sequence[int] | None = None) -> Array:
-    """(A_1 ⊗ … ⊗ A_k) V for V (Π n_i, K), one factor at a time: never forms the product.
+    """(A_1 ⊗ … ⊗ A_k) V for V (Π n_i, K) and A_i (m_i, n_i), one factor at a time: never forms the product.
 
-    A factor None is the identity; then ``sizes`` are needed.
+    A factor None is the identity; then ``sizes``, its n_i and those of the others, are needed.
     """
     k = int(v.shape[1])
     if len(factors) == 2 and k == 1:
         left, right = factors
         if left is not None and right is not None:
-            matrix = xp.reshape(v, (left.shape[0], right.shape[0]))
+            matrix = xp.reshape(v, (left.shape[1], right.shape[1]))
             return xp.reshape(left @ matrix @ xp.matrix_transpose(right), (-1, 1))
     total, before = int(v.shape[0]), 1
     for position, factor in enumerate(factors):
@@ -40,21 +40,32 @@ def apply_factors(xp: Any, factors: Sequence[Array | None], v: Array, sizes: Seq
             assert sizes is not None
             before *= sizes[position]
             continue
-        n = int(factor.shape[0])
+        m, n = (int(length) for length in factor.shape)
         # (before, n, after·K): matmul broadcasts over the leading axis.
         v = factor @ xp.reshape(v, (before, n, (total // (before * n)) * k))
-        before *= n
+        total, before = (total // n) * m, before * m
     return xp.reshape(v, (total, k))
 
 
+def is_zero(number: Any) -> bool:
+    """Whether it is the Python number 0: of an array that is not known while a program is being compiled."""
+    return isinstance(number, (int, float)) and number == 0
+
+
 class KroneckerEigen(Operator):
-    """(Q_1 ⊗ … ⊗ Q_k) diag(values) (Q_1 ⊗ … ⊗ Q_k)ᵀ with orthogonal Q_i: the form of a damped Kronecker product and
-    of EKFAC (George et al. 2018).
+    """Q diag(values) Qᵀ + complement · (I - Q Qᵀ), Q = Q_1 ⊗ … ⊗ Q_k with orthonormal columns.
+
+    It is the form of a damped Kronecker product and of EKFAC (George et al. 2018). Bases may be thin: few examples span
+    few directions, and all others share one eigenvalue, 0 or the damping.
 
     Args:
-        bases: orthogonal matrices (n_i, n_i); None stands for the identity, which is never formed.
-        values: eigenvalues (n_1, …, n_k).
+        bases: matrices (n_i, r_i), r_i ≤ n_i, with orthonormal columns; None stands for the identity, which is never formed.
+        values: eigenvalues (r_1, …, r_k).
+        complement: eigenvalue of all directions outside of the span of Q, a number or a 0-d array.
         space: the parameters that its rows stand for.
+
+    Raises:
+        ShapeError: if the bases do not fit the eigenvalues.
     """
 
     structure: ClassVar[str] = "kronecker-eigen"
@@ -64,86 +75,146 @@ class KroneckerEigen(Operator):
         bases: Sequence[Array | None],
         values: Array,
         *,
+        complement: Any = 0.0,
         backend: Backend | None = None,
         space: ParameterSpace | None = None,
     ) -> None:
         from ..registry import backend_of
 
         self.backend = backend_of(values) if backend is None else backend
-        sizes = tuple(int(n) for n in values.shape)
-        if len(bases) != len(sizes) or any(q is not None and tuple(q.shape) != (n, n) for q, n in zip(bases, sizes, strict=True)):
+        ranks = tuple(int(n) for n in values.shape)
+        fits = len(bases) == len(ranks) and all(
+            q is None or (q.ndim == 2 and q.shape[1] == r <= q.shape[0]) for q, r in zip(bases, ranks, strict=True)
+        )
+        if not fits:
             shapes = ["the identity" if q is None else tuple(q.shape) for q in bases]
             raise ShapeError(f"bases {shapes} do not fit eigenvalues {tuple(values.shape)}")
         self.bases = tuple(bases)
         self.values = values
         self.space = space
+        self.sizes = tuple(r if q is None else int(q.shape[0]) for q, r in zip(bases, ranks, strict=True))
+        self.complement = complement if self.codimension else 0.0
 
     @property
     def shape(self) -> tuple[int, int]:
-        n = math.prod(self.values.shape)
+        n = math.prod(self.sizes)
         return (n, n)
 
     @property
     def dtype(self) -> Any:
         return self.values.dtype
 
-    def _like(self, values: Array) -> KroneckerEigen:
-        return KroneckerEigen(self.bases, values, backend=self.backend, space=self.space)
+    @property
+    def codimension(self) -> int:
+        """Number of directions outside of the span of the bases."""
+        return math.prod(self.sizes) - math.prod(int(r) for r in self.values.shape)
+
+    def _like(self, values: Array, complement: Any) -> KroneckerEigen:
+        return KroneckerEigen(self.bases, values, complement=complement, backend=self.backend, space=self.space)
 
     def map_arrays(self, function: Callable[[Array], Array], backend: Backend) -> KroneckerEigen:
         moved = [None if q is None else function(q) for q in self.bases]
-        return KroneckerEigen(moved, function(self.values), backend=backend, space=self.space)
+        complement = function(self.complement) if hasattr(self.complement, "shape") else self.complement
+        return KroneckerEigen(moved, function(self.values), complement=complement, backend=backend, space=self.space)
 
-    def _in_basis(self, v: Array, values: Array) -> Array:
+    # Functions of the eigenvalues ---------------------------------------------------------------------
+
+    def _spectrum(self) -> Array:
+        """The eigenvalues as a vector; that of the complement, where there is one, once and last."""
+        xp, flat = self.xp, self.xp.reshape(self.values, (-1,))
+        if not self.codimension:
+            return flat
+        return xp.concat([flat, xp.reshape(xp.ones_like(self.values[..., :1]), (-1,))[:1] * self.complement])
+
+    def _powered(self, p: float, damping: Any) -> tuple[Array, Any]:
+        """The p-th powers of the damped eigenvalues, and that of the complement."""
+        if not self.codimension or (p > 0 and is_zero(self.complement) and is_zero(damping)):
+            return powered(self.xp, self.values, p, damping), 0.0
+        spectrum = powered(self.xp, self._spectrum(), p, damping)
+        return self.xp.reshape(spectrum[:-1], tuple(self.values.shape)), spectrum[-1]
+
+    def _in_basis(self, v: Array, values: Array, complement: Any) -> Array:
         xp = self.xp
-        sizes = tuple(int(n) for n in self.values.shape)
         transposes = [None if q is None else xp.matrix_transpose(q) for q in self.bases]
-        rotated = apply_factors(xp, transposes, v, sizes)
-        return apply_factors(xp, self.bases, xp.reshape(values, (-1, 1)) * rotated, sizes)
+        rotated = apply_factors(xp, transposes, v, self.sizes)
+        outside = bool(self.codimension) and not is_zero(complement)
+        factor = values - complement if outside else values
+        ranks = tuple(int(r) for r in self.values.shape)
+        result = apply_factors(xp, self.bases, xp.reshape(factor, (-1, 1)) * rotated, ranks)
+        return result + complement * v if outside else result
 
     def _matmat(self, v: Array) -> Array:
-        return self._in_basis(v, self.values)
+        return self._in_basis(v, self.values, self.complement)
 
     def _solve(self, v: Array, damping: Any) -> Array:
-        return self._in_basis(v, powered(self.xp, self.values, -1, damping))
+        return self._in_basis(v, *self._powered(-1, damping))
 
     def inverse(self, damping: Any = 0.0) -> KroneckerEigen:
         return self.power(-1, damping)
 
     def power(self, p: float, damping: Any = 0.0) -> KroneckerEigen:
-        damping = check_damping(damping)
-        return self._like(powered(self.xp, self.values, p, damping))
+        return self._like(*self._powered(p, check_damping(damping)))
+
+    def scaled(self, factor: Any) -> KroneckerEigen:
+        return self._like(self.values * factor, self.complement if is_zero(self.complement) else self.complement * factor)
+
+    # Numbers ------------------------------------------------------------------------------------------
 
     def logdet(self, damping: Any = 0.0) -> Array:
-        damping = check_damping(damping)
-        return log_determinant(self.xp, self.values, damping)
+        damping, spectrum = check_damping(damping), self._spectrum()
+        total = log_determinant(self.xp, spectrum, damping)
+        if self.codimension > 1:
+            total = total + (self.codimension - 1) * self.xp.log(spectrum[-1] + damping)
+        return total
 
     def trace(self) -> Array:
-        return self.xp.sum(self.values)
+        total = self.xp.sum(self.values)
+        return total if is_zero(self.complement) else total + self.codimension * self.complement
 
     def diagonal(self) -> Array:
         # diag(Q Λ Qᵀ) = (Q ∘ Q) λ, and (Q_1 ⊗ Q_2) ∘ (Q_1 ⊗ Q_2) = (Q_1 ∘ Q_1) ⊗ (Q_2 ∘ Q_2).
         squared = [None if q is None else q * q for q in self.bases]
-        sizes = tuple(int(n) for n in self.values.shape)
-        return apply_factors(self.xp, squared, self.xp.reshape(self.values, (-1, 1)), sizes)[:, 0]
+        ranks = tuple(int(r) for r in self.values.shape)
+        values = self.xp.reshape(self.values - self.complement, (-1, 1))
+        return apply_factors(self.xp, squared, values, ranks)[:, 0] + self.complement
 
     def norm(self, order: str | int = "fro") -> Array:
+        xp = self.xp
         if order == "fro":
-            return self.xp.sqrt(self.xp.sum(self.values**2))
+            total = xp.sum(self.values**2)
+            return xp.sqrt(total if is_zero(self.complement) else total + self.codimension * self.complement**2)
         if order == 2:
-            return self.xp.max(self.xp.abs(self.values))
+            return xp.max(xp.abs(self._spectrum()))
         raise ValueError(f"the norms are 'fro' and 2, got {order!r}")
 
+    # Eigenvectors -------------------------------------------------------------------------------------
+
+    def completed(self) -> KroneckerEigen:
+        """The same matrix with square bases: each is completed by an orthonormal basis of what it does not span."""
+        xp, bases, values = self.xp, [], self.values
+        for axis, (q, n) in enumerate(zip(self.bases, self.sizes, strict=True)):
+            missing = n - int(values.shape[axis])
+            if missing:
+                rest = xp.linalg.qr(q, mode="complete")[0][:, n - missing :]
+                q = xp.concat([q, rest], axis=1)
+                shape = (*values.shape[:axis], missing, *values.shape[axis + 1 :])
+                outside = xp.zeros(shape, dtype=self.dtype, device=self._device) + self.complement
+                values = xp.concat([values, outside], axis=axis)
+            bases.append(q)
+        return KroneckerEigen(bases, values, backend=self.backend, space=self.space)
+
     def eigh(self, k: int | None = None) -> tuple[Array, Array]:
-        xp, n = self.xp, self.shape[0]
-        check_rank(k, n)
+        xp = self.xp
+        check_rank(k, self.shape[0])
+        if self.codimension and (k is None or k > math.prod(self.values.shape) or not is_zero(self.complement)):
+            return self.completed().eigh(k)
         flat = xp.reshape(self.values, (-1,))
         order = xp.argsort(flat) if k is None else largest_in_magnitude(xp, flat, k)
         # A column of the Kronecker product is the outer product of one column of each basis.
         columns, rest = [], order
-        for q, size in zip(reversed(self.bases), reversed(self.values.shape), strict=True):
-            columns.append(self._identity_columns(size, rest % size) if q is None else xp.take(q, rest % size, axis=1))
-            rest = rest // size
+        for q, rank in zip(reversed(self.bases), reversed(self.values.shape), strict=True):
+            columns.append(self._identity_columns(rank, rest % rank) if q is None else xp.take(q, rest % rank, axis=1))
+            rest = rest // rank
         vectors = columns[-1]
         for column in reversed(columns[:-1]):
             vectors = xp.reshape(vectors[:, None, :] * column[None, :, :], (-1, vectors.shape[1]))
@@ -153,6 +224,3 @@ class KroneckerEigen(Operator):
         xp = self.xp
         rows = xp.arange(size, dtype=indices.dtype, device=self._device)
         return xp.astype(rows[:, None] == indices[None, :], self.dtype)
-
-    def scaled(self, factor: Any) -> KroneckerEigen:
-        return self._like(self.values * factor)

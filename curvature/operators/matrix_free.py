@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import UnsupportedError
 from ..trees import ParameterSpace
 from .base import Operator
-from .conjugate_gradient import conjugate_gradient
+from .iterative import Iterative
 
 if TYPE_CHECKING:
     from ..backend import Backend
@@ -20,8 +20,8 @@ Tree = Any
 class MatrixFree(Operator):
     """A symmetric operator given by V ↦ A V.
 
-    ``solve`` runs conjugate gradients to a relative residual of ``tolerance``; other operations build the dense matrix
-    and say so with a ``DensifiedWarning``.
+    ``solve`` runs conjugate gradients to a relative residual of ``tolerance``. Other operations build the dense matrix of a
+    small operator and say so (``DensifiedWarning``); of a large one they are iterative, or estimated (``EstimatedWarning``).
 
     Args:
         matmat: product with a matrix (P, K).
@@ -72,14 +72,13 @@ class MatrixFree(Operator):
             "its dense form: curvature.operators.Dense(A.to_dense()).to(...)"
         )
 
+    @property
+    def dense_limit(self) -> int:
+        # Each column is a product, and a product of a curvature matrix is a pass over the data.
+        return 2_000
+
     def _solve(self, v: Array, damping: Any) -> Array:
-        columns = [
-            conjugate_gradient(self.xp, self._matmat, v[:, j : j + 1], damping=damping, tolerance=self.tolerance)
-            for j in range(v.shape[1])
-        ]
-        if not columns:
-            return v
-        return columns[0] if len(columns) == 1 else self.xp.concat(columns, axis=1)
+        return Iterative(self)._solve(v, damping)
 
     def scaled(self, factor: Any) -> Operator:
         return MatrixFree(

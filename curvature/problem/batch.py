@@ -39,6 +39,17 @@ class Batch:
         """N, the number of examples."""
         return int(self.y.shape[0])
 
+    def part(self, examples: slice) -> Batch:
+        """Some of the examples, one after the other, with their weights."""
+        x = None if self.x is None else tree_map(lambda a: a[examples, ...], self.x)
+        weights = None if self.weights is None else self.weights[examples]
+        return Batch(x, self.y[examples, ...], weights, self.index)
+
+    def taken(self, xp: Any, rows: Array) -> Batch:
+        """The examples at some positions, in that order, without weights."""
+        x = None if self.x is None else tree_map(lambda a: xp.take(a, rows, axis=0), self.x)
+        return Batch(x, xp.take(self.y, rows, axis=0), None, self.index)
+
 
 def as_batch(data: Any, index: int, backend: Backend, dtype: Any, device: Any = None) -> Batch:
     """A checked batch from ``(x, y)``, ``(x, y, weights)`` or a ``Batch``.

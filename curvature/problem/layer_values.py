@@ -115,6 +115,21 @@ class LayerValues:
         return self._xp.permute_dims(self._column_first, (1, 2, 3, 0))
 
     @property
+    def cotangents_by_column(self) -> Array:
+        """g as (R, N, T, d_out): the same numbers column by column, as backends give them."""
+        return self._column_first
+
+    @property
+    def examples(self) -> int:
+        """N."""
+        return int(self._gradients.shape[0] if self._gradients is not None else self._parts[0][2].shape[1])
+
+    @property
+    def columns(self) -> int:
+        """R."""
+        return int(self._gradients.shape[2] if self._gradients is not None else self._parts[0][2].shape[0])
+
+    @property
     def positions(self) -> int:
         """T, how many positions share the parameters."""
         return int(self._column_first.shape[2])

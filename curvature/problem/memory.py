@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import DeviceMemoryError
-from ..trees import tree_map
 from .batch import Batch
 
 if TYPE_CHECKING:
@@ -50,13 +49,7 @@ def _fitting(problem: Problem, batch: Batch) -> int:
     """The largest of N/2, N/4, … examples whose loss and gradient can be taken; 0 if not even one."""
     size = batch.size // 2
     while size:
-        few = slice(0, size)
-        part = Batch(
-            None if batch.x is None else tree_map(lambda a, few=few: a[few, ...], batch.x),
-            batch.y[few, ...],
-            None if batch.weights is None else batch.weights[few],
-            batch.index,
-        )
+        part = batch.part(slice(0, size))
         try:
             problem.backend.value_and_gradient(problem.loss_of(part), problem.params)
         except Exception as error:

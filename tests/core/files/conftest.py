@@ -11,7 +11,23 @@ import numpy as np
 import pytest
 
 import curvature as cv
-from curvature.operators import Block, BlockDiagonal, Dense, Diagonal, Kronecker, KroneckerEigen, Partition
+from curvature.operators import (
+    Block,
+    BlockDiagonal,
+    Dense,
+    Diagonal,
+    EntryPartition,
+    Kronecker,
+    KroneckerCongruence,
+    KroneckerEigen,
+    KroneckerSum,
+    LowRank,
+    LowRankPlusDiagonal,
+    Partition,
+    Product,
+    StackedBlocks,
+    Sum,
+)
 
 BACKENDS = ["numpy", "strict", "torch", "jax"]
 
@@ -76,8 +92,26 @@ CASES: dict[str, Callable[[Callable[[Any], Any], np.random.Generator], cv.Operat
     "kronecker of three": lambda a, rng: Kronecker([a(rng.standard_normal((n, n))) for n in (2, 1, 3)]),
     "kronecker-eigen": lambda a, rng: Kronecker([a(spd(rng, 2)), a(spd(rng, 3))]).eigenbasis(),
     "diagonal ⊗ dense": lambda a, rng: KroneckerEigen([None, a(np.linalg.qr(spd(rng, 3))[0])], a(rng.uniform(1, 2, (2, 3)))),
+    "thin bases": lambda a, rng: KroneckerEigen([a(np.linalg.qr(spd(rng, 3))[0][:, :2]), None], a(rng.uniform(1, 2, (2, 2)))),
+    "thin bases, damped": lambda a, rng: CASES["thin bases"](a, rng).inverse(0.5),
+    "kronecker-sum": lambda a, rng: KroneckerSum([[a(spd(rng, 2)), a(spd(rng, 3))] for _ in range(2)]),
+    "kronecker-sum, inverse": lambda a, rng: CASES["kronecker-sum"](a, rng).inverse(),
+    "low-rank": lambda a, rng: LowRank.of_factor(a(rng.standard_normal((11, 3))), space=cv.ParameterSpace.of(params())),
+    "low-rank, of rank zero": lambda a, rng: LowRank(a(np.zeros((4, 0))), a(np.zeros(0))),
+    "low-rank, inverse": lambda a, rng: CASES["low-rank"](a, rng).inverse(0.5),
+    "low-rank-plus-diagonal": lambda a, rng: LowRankPlusDiagonal(
+        a(rng.uniform(1, 2, 5)), a(rng.standard_normal((5, 2))), a(np.diag([1.0, -2.0]))
+    ),
     "blocks": lambda a, rng: BlockDiagonal({"z": Diagonal(a(rng.uniform(1, 2, 2))), "a": Dense(a(spd(rng, 3)))}),
     "blocks of parameters": layered,
+    "stacked-blocks": lambda a, rng: StackedBlocks(a(np.stack([spd(rng, 3), spd(rng, 3)]))),
+    "stacked-blocks, by columns": lambda a, rng: StackedBlocks(a(rng.standard_normal((2, 3, 3))), rows=False),
+    "blocks of entries": lambda a, rng: BlockDiagonal(
+        {"b": StackedBlocks(a(np.stack([spd(rng, 2), spd(rng, 2)]))), "a": Dense(a(spd(rng, 7)))},
+        partition=EntryPartition(cv.ParameterSpace.of(params()), {"b": [0, 9, 3, 1], "a": [2, 4, 5, 6, 7, 8, 10]}),
+    ),
+    "sum": lambda a, rng: Sum([Diagonal(a(rng.uniform(1, 2, 6))), CASES["kronecker"](a, rng)]),
+    "product": lambda a, rng: Product(Diagonal(a(rng.uniform(1, 2, 11))), layered(a, rng)),
     "nested blocks": lambda a, rng: BlockDiagonal(
         [BlockDiagonal([layered(a, rng), Kronecker([a(spd(rng, 2))]).eigenbasis()]), Dense(a(rng.standard_normal((2, 2))))]
     ),
@@ -136,7 +170,19 @@ def _insides(operator: cv.Operator) -> Any:
         case Kronecker():
             return list(operator.factors)
         case KroneckerEigen():
-            return [None if q is None else host(q) for q in operator.bases], host(operator.values)
+            bases = [None if q is None else host(q) for q in operator.bases]
+            return bases, host(operator.values), float(operator.complement)
+        case KroneckerSum():
+            return list(operator.terms)
+        case KroneckerCongruence():
+            arrays = [*operator.bases, *operator.inverse_bases, operator.values]
+            return [host(array) for array in arrays]
+        case LowRank():
+            return host(operator.vectors), host(operator.values)
+        case LowRankPlusDiagonal():
+            return host(operator.entries), host(operator.factor), host(operator.core)
+        case StackedBlocks():
+            return host(operator.array), operator.rows
         case BlockDiagonal():
             return dict(operator.blocks), operator.partition
     raise AssertionError(f"{type(operator).__name__} has no attributes known here")

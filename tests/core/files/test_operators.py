@@ -9,7 +9,7 @@ import pytest
 
 import curvature as cv
 from curvature import operators
-from curvature.operators import BlockDiagonal, Dense, Diagonal, MatrixFree
+from curvature.operators import BlockDiagonal, Dense, Diagonal, MatrixFree, Product, Sum
 
 
 def test_comes_back_to_the_last_bit(operator, identical, tmp_path):
@@ -109,8 +109,9 @@ def test_what_is_matrix_free_is_refused_by_name(tmp_path):
         cv.Jacobian(problem),
         free + Diagonal(np.ones(3)),
         free @ free,
+        free.scaled(2.0),
     ):
-        name = type(operator).__name__
+        name = "MatrixFree" if isinstance(operator, (Sum, Product)) else type(operator).__name__
         with pytest.raises(cv.UnsupportedError, match=rf"a {name} .* no arrays .*save an approximation .*to_dense\(\)"):
             cv.save(operator, tmp_path / "x")
     with pytest.raises(cv.UnsupportedError, match="a MatrixFree"):

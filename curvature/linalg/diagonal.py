@@ -1,0 +1,84 @@
+"""The diagonal of a map that is known by its products."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from .adaptive import Sampler, adapt
+from .estimate import Estimate
+from .exact import exact_diagonal
+from .hutchinson import DiagonalMean
+from .leave_one_out import Sketch
+from .map import Counted, LinearMap, require_square
+from .progress import Meter, Progress
+
+if TYPE_CHECKING:
+    from ..backend import Rng
+
+Array = Any
+
+
+class XDiag(Sketch):
+    """diag A as the mean over i of diag(Q_(i) Q_(i)ᵀ A) + ω_i ∘ (I - Q_(i) Q_(i)ᵀ) A ω_i (Epperly, Tropp, Webber 2024).
+
+    With A Ω = Q R, Z = AᵀQ and the directions s_i of ``Sketch``, that is rowsum(Q ∘ Z) - Qs_i ∘ Zs_i + ω_i ∘ Qs_i (s_iᵀr_i).
+    """
+
+    method, start, cost = "xdiag", 16, 2
+
+    def __init__(self, a: Counted, rng: Rng) -> None:
+        super().__init__(a, rng, probes="signs", second="transpose")
+
+    def result(self) -> tuple[Array, Array]:
+        xp, backend = self._a.backend.xp, self._a.backend
+        omega, q, z = self.columns()
+        r, s = self.products()
+        lengths = backend.asarray((s * r).sum(axis=0), dtype=self._a.dtype)
+        directions = backend.asarray(s, dtype=self._a.dtype)
+        left = q @ directions
+        change = left * (omega * lengths[None, :] - z @ directions)
+        m, mean = self.probes, xp.mean(change, axis=1)
+        deviation = change - mean[:, None]
+        error = xp.sqrt(xp.sum(deviation * deviation, axis=1) / (m * max(m - 1, 1)))
+        return xp.sum(q * z, axis=1) + mean, error
+
+
+METHODS: dict[str, Callable[[Counted, Any], Sampler]] = {"xdiag": XDiag, "hutchinson": DiagonalMean}
+
+
+def diagonal(
+    A: LinearMap,
+    *,
+    method: Literal["xdiag", "hutchinson"] = "xdiag",
+    tolerance: float = 0.05,
+    max_products: int | None = None,
+    seed: int = 0,
+    progress: Progress = None,
+) -> Estimate:
+    """The diagonal (n,) of a square map, estimated until ‖standard errors‖₂ is at most ``tolerance`` · ‖diagonal‖₂.
+
+    The methods are ``xdiag`` (Epperly, Tropp and Webber 2024), whose error falls with the eigenvalues, and ``hutchinson``
+    (Bekas, Kokiopoulou and Saad 2007), which stores no columns. Where it takes n products or more, n products give it
+    exactly. Value and standard errors are arrays (n,) of the backend.
+
+    Args:
+        max_products: where to stop with ``converged=False``; by default 1000, or 4 n for n ≤ 1000. ``xdiag`` stops too
+            where what it keeps (3/2 columns for each product) would take more than 4 GiB.
+        seed: of the random probes; one seed gives one answer.
+        progress: see ``curvature.linalg.Progress``.
+
+    Raises:
+        ShapeError: if the map is not square.
+        UnsupportedError: ``xdiag`` of a map that is not symmetric and has no ``T``.
+        ValueError: if the method, tolerance or ``max_products`` cannot be.
+        DataError: if a product is not finite.
+        KeyboardInterrupt: with the estimate so far as its attribute ``partial``.
+    """
+    require_square(A, "diagonal")
+    if method not in METHODS:
+        raise ValueError(f"the methods of diagonal are {', '.join(METHODS)}; got {method!r}")
+    with Meter(progress) as meter:
+        counted = Counted(A, meter, "diagonal")
+        sampler = METHODS[method](counted, A.backend.rng(seed))
+        return adapt(counted, sampler, lambda: exact_diagonal(counted), tolerance=tolerance, max_products=max_products)
