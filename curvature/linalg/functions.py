@@ -35,7 +35,7 @@ def apply_function(
 ) -> Array:
     """f(A) V of a symmetric map (n, n), for V a vector (n,) or a matrix (n, K): Q f(T) Qᵀ V with Q from block Lanczos.
 
-    (Druskin and Knizhnerman 1989; Saad 1992.) It stops where no column has changed, since a fifth of the steps before, by
+    (Druskin and Knizhnerman 1989; Saad 1992.) It stops where no column has changed, since an eighth of the steps before, by
     more than ``tolerance`` of its norm; where the Krylov space is exhausted the result is exact to rounding.
 
     Args:
@@ -64,7 +64,7 @@ def apply_function(
     budget = allowance(max_products, n, PRODUCTS)
     with Meter(progress) as meter:
         counted = Counted(A, meter, "function of a matrix")
-        group = max(1, min(16, longest_basis(counted) // STEPS))
+        group = max(1, min(8, longest_basis(counted) // STEPS))
         width = int(V.shape[1])
         parts = [_of_group(counted, f, V[:, j : min(j + group, width)], tolerance, budget) for j in range(0, width, group)]
     if not parts:

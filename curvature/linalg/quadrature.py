@@ -47,10 +47,10 @@ def longest_basis(a: Counted) -> int:
 
 
 def lag(step: int) -> int:
-    """How many steps back a result is compared: where k steps gain the digits that are asked for, k / 5 gain a fifth of
-    them, so that the change over them is well above the error, however slow the method is.
+    """How many steps back a result is compared: where k steps gain the digits that are asked for, k / 8 gain an eighth
+    of them, so that the change over them is well above the error, however slow the method is.
     """
-    return max(2, math.ceil(step / 5))
+    return max(2, math.ceil(step / 8))
 
 
 def is_checked(step: int) -> bool:

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from ..backend.values import has_values
 from ..errors import SingularMatrixError
-from .low_rank_forms import joined_cores, orthonormal_form, times_core
+from .low_rank_forms import core_matrix, joined_cores, orthonormal_form, times_core
 from .spectral import singular_threshold
 
 if TYPE_CHECKING:
-    from ..backend import Backend
+    from ..backend import Backend, Rng
 
 Array = Any
 
@@ -100,3 +100,20 @@ def _lifted(backend: Backend, entries: Array, factor: Array, core: Array, scale:
     gap = bound - xp.take(entries, positions)
     lifted = xp.where(xp.any(unit > 0, axis=1), xp.zeros_like(entries) + bound, entries)
     return lifted, xp.concat([factor, unit], axis=1), joined_cores(backend, core, -gap)
+
+
+def sum_of_draws(backend: Backend, entries: Array, factor: Array, core: Array, rng: Rng, n: int) -> Array | None:
+    """√d z + Y C^½ w (n, P), of covariance diag(d) + Y C Yᵀ, where both are positive semidefinite; else None."""
+    xp, size = backend.xp, int(entries.shape[0])
+    if not has_values(entries) or bool(xp.any(entries < 0)):
+        return None
+    drawn = xp.sqrt(entries)[:, None] * rng.normal((size, n), dtype=entries.dtype)
+    if core.shape[0]:
+        values, vectors = backend.eigh(core_matrix(backend, core))
+        largest, least = float(xp.max(xp.abs(values))), float(xp.min(values))
+        if least < -singular_threshold(xp, largest, int(values.shape[0]), entries.dtype):
+            return None
+        roots = xp.sqrt(xp.where(values > 0, values, xp.zeros_like(values)))
+        noise = rng.normal((int(values.shape[0]), n), dtype=entries.dtype)
+        drawn = drawn + factor @ (vectors @ (roots[:, None] * noise))
+    return xp.matrix_transpose(drawn)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..backend.values import has_values
 from ..errors import ShapeError
 from ..trees import ParameterSpace
 from .base import Operator, check_damping, check_rank
@@ -119,19 +120,40 @@ class KroneckerEigen(Operator):
 
     # Functions of the eigenvalues ---------------------------------------------------------------------
 
-    def _spectrum(self) -> Array:
-        """The eigenvalues as a vector; that of the complement, where there is one, once and last."""
+    def _spectrum(self, damping: Any) -> tuple[Array, int]:
+        """The eigenvalues as a vector, that of the complement, where there is one, once and last; and of how many eigenvalues
+        the error is: that of a product of factors is of the sum of their sizes.
+
+        With damping what is negative by rounding is 0, and the damping is then known to the last digit: a solve is not
+        refused for an error that the damping hides.
+        """
         xp, flat = self.xp, self.xp.reshape(self.values, (-1,))
-        if not self.codimension:
-            return flat
-        return xp.concat([flat, xp.reshape(xp.ones_like(self.values[..., :1]), (-1,))[:1] * self.complement])
+        if self.codimension:
+            flat = xp.concat([flat, xp.ones_like(flat[:1]) * self.complement])
+        size = sum(self.sizes)
+        if is_zero(damping):
+            return flat, size
+        tiny = float(xp.finfo(self.dtype).eps) * size * xp.max(xp.abs(flat))
+        return xp.where((flat < 0) & (flat >= -tiny), xp.zeros_like(flat), flat), 1
 
     def _powered(self, p: float, damping: Any) -> tuple[Array, Any]:
-        """The p-th powers of the damped eigenvalues, and that of the complement."""
-        if not self.codimension or (p > 0 and is_zero(self.complement) and is_zero(damping)):
-            return powered(self.xp, self.values, p, damping), 0.0
-        spectrum = powered(self.xp, self._spectrum(), p, damping)
-        return self.xp.reshape(spectrum[:-1], tuple(self.values.shape)), spectrum[-1]
+        """The p-th powers of the damped eigenvalues, and that of the complement. The last ones are kept."""
+        kept = self._kept
+        if kept is not None and isinstance(damping, (int, float)) and kept[0] == (p, damping):
+            return kept[1]
+        powers: tuple[Array, Any]
+        if self.codimension and p > 0 and is_zero(self.complement) and is_zero(damping):
+            powers = powered(self.xp, self.values, p, damping, size=sum(self.sizes)), 0.0
+        else:
+            flat, size = self._spectrum(damping)
+            flat = powered(self.xp, flat, p, damping, size=size)
+            values = self.xp.reshape(flat[: math.prod(self.values.shape)], tuple(self.values.shape))
+            powers = values, (flat[-1] if self.codimension else 0.0)
+        if isinstance(damping, (int, float)) and has_values(self.values):
+            self._kept = ((p, damping), powers)
+        return powers
+
+    _kept: tuple[tuple[float, float], tuple[Array, Any]] | None = None
 
     def _in_basis(self, v: Array, values: Array, complement: Any) -> Array:
         xp = self.xp
@@ -161,8 +183,9 @@ class KroneckerEigen(Operator):
     # Numbers ------------------------------------------------------------------------------------------
 
     def logdet(self, damping: Any = 0.0) -> Array:
-        damping, spectrum = check_damping(damping), self._spectrum()
-        total = log_determinant(self.xp, spectrum, damping)
+        damping = check_damping(damping)
+        spectrum, size = self._spectrum(damping)
+        total = log_determinant(self.xp, spectrum, damping, size=size)
         if self.codimension > 1:
             total = total + (self.codimension - 1) * self.xp.log(spectrum[-1] + damping)
         return total
@@ -184,7 +207,7 @@ class KroneckerEigen(Operator):
             total = xp.sum(self.values**2)
             return xp.sqrt(total if is_zero(self.complement) else total + self.codimension * self.complement**2)
         if order == 2:
-            return xp.max(xp.abs(self._spectrum()))
+            return xp.max(xp.abs(self._spectrum(0.0)[0]))
         raise ValueError(f"the norms are 'fro' and 2, got {order!r}")
 
     # Eigenvectors -------------------------------------------------------------------------------------

@@ -9,9 +9,9 @@ from ..backend.values import has_values
 from ..errors import DataError, ShapeError
 from ..trees import ParameterSpace, count
 from .base import Operator, check_damping, check_rank, require_floating
-from .low_rank_forms import eigenpairs, orthonormal_form, significant
+from .low_rank_forms import SpectralForm, orthonormal_form, significant
 from .low_rank_plus_diagonal import LowRankPlusDiagonal
-from .spectral import powered, require_positive
+from .spectral import require_positive
 
 if TYPE_CHECKING:
     from ..backend import Backend
@@ -148,21 +148,11 @@ class LowRank(Operator):
     # Functions of the eigenvalues ---------------------------------------------------------------------
 
     @property
-    def _spectrum(self) -> Array:
-        """λ, and the zero of all other directions once and last."""
-        if self.rank == self.shape[0]:
-            return self.values
-        return self.xp.concat([self.values, self.xp.zeros((1,), dtype=self.dtype, device=self._device)])
-
-    def _powers(self, p: float, damping: Any) -> tuple[Array, Array | None]:
-        """The p-th powers of the damped eigenvalues, and that of the other directions, None where it is zero."""
-        if p > 0 and isinstance(damping, float) and damping == 0:
-            return powered(self.xp, self.values, p, damping), None
-        powers = powered(self.xp, self._spectrum, p, damping)
-        return powers[: self.rank], powers[self.rank] if self.rank < self.shape[0] else None
+    def _form(self) -> SpectralForm:
+        return SpectralForm(self.backend, self.vectors, self.values, 0.0)
 
     def _solve(self, v: Array, damping: Any) -> Array:
-        inside, outside = self._powers(-1, damping)
+        inside, outside = self._form.powers(-1, damping)
         coordinates = self.xp.matrix_transpose(self.vectors) @ v
         solved = self.vectors @ (inside[:, None] * coordinates)
         return solved if outside is None else solved + outside * (v - self.vectors @ coordinates)
@@ -171,14 +161,14 @@ class LowRank(Operator):
         return self.power(-1, damping)
 
     def power(self, p: float, damping: Any = 0.0) -> Operator:
-        inside, outside = self._powers(p, check_damping(damping))
+        inside, outside = self._form.powers(p, check_damping(damping))
         if outside is None:
             return self._like(inside)
         return self._like(inside - outside).plus(self.xp.zeros((self.shape[0],), dtype=self.dtype, device=self._device) + outside)
 
     def logdet(self, damping: Any = 0.0) -> Array:
         xp, damping = self.xp, check_damping(damping)
-        require_positive(xp, self._spectrum + damping, "logdet")
+        require_positive(xp, self._form.spectrum + damping, "logdet")
         total, missing = xp.sum(xp.log(self.values + damping)), self.shape[0] - self.rank
         return total + missing * xp.log(xp.zeros_like(total) + damping) if missing else total
 
@@ -189,14 +179,10 @@ class LowRank(Operator):
         return self.xp.sum(self.vectors * self.vectors * self.values, axis=1)
 
     def norm(self, order: str | int = "fro") -> Array:
-        if order == "fro":
-            return self.xp.sqrt(self.xp.sum(self.values**2))
-        if order == 2:
-            return self.xp.max(self.xp.abs(self._spectrum))
-        raise ValueError(f"the norms are 'fro' and 2, got {order!r}")
+        return self._form.norm(order)
 
     def eigh(self, k: int | None = None) -> tuple[Array, Array]:
         check_rank(k, self.shape[0])
         if k is None and self.shape[0] > self.dense_limit:
             return super().eigh(k)
-        return eigenpairs(self.backend, self.vectors, self.values, 0.0, k)
+        return self._form.eigenpairs(k)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..backend.values import has_values
 from ..trees import count
-from .spectral import largest_in_magnitude, singular_threshold
+from .spectral import largest_in_magnitude, powered, singular_threshold
 
 if TYPE_CHECKING:
     from ..backend import Backend
@@ -73,15 +74,59 @@ def complement(backend: Backend, vectors: Array, m: int) -> Array:
     return q[:, r : r + m]
 
 
-def eigenpairs(backend: Backend, vectors: Array, values: Array, rest: Any, k: int | None) -> tuple[Array, Array]:
-    """Eigenpairs of V diag(values) Vᵀ + rest · (I - V Vᵀ): all, ascending, or the k largest in magnitude."""
-    xp = backend.xp
-    n, r = (int(d) for d in vectors.shape)
-    none_needed = k is not None and k <= r and isinstance(rest, float) and rest == 0.0
-    missing = 0 if none_needed else n - r if k is None else min(k, n - r)
-    if missing:
-        outside = xp.zeros((missing,), dtype=values.dtype, device=backend.device) + rest
-        values = xp.concat([values, outside])
-        vectors = xp.concat([vectors, complement(backend, vectors, missing)], axis=1)
-    order = xp.argsort(values) if k is None else largest_in_magnitude(xp, values, k)
-    return xp.take(values, order), xp.take(vectors, order, axis=1)
+@dataclass(frozen=True, eq=False)
+class SpectralForm:
+    """V diag(values) Vᵀ + rest · (I - V Vᵀ) with orthonormal columns V.
+
+    Attributes:
+        vectors: V (P, r).
+        values: eigenvalues (r,), in any order.
+        rest: the eigenvalue of all other directions.
+    """
+
+    backend: Backend
+    vectors: Array
+    values: Array
+    rest: float
+
+    @property
+    def codimension(self) -> int:
+        """P - r, how many other directions there are."""
+        return int(self.vectors.shape[0]) - int(self.values.shape[0])
+
+    def _rests(self, count: int) -> Array:
+        return self.backend.xp.full((count,), self.rest, dtype=self.values.dtype, device=self.backend.device)
+
+    @property
+    def spectrum(self) -> Array:
+        """The eigenvalues; that of the other directions, where there are any, once and last."""
+        return self.backend.xp.concat([self.values, self._rests(1)]) if self.codimension else self.values
+
+    def powers(self, p: float, damping: Any) -> tuple[Array, Array | None]:
+        """The p-th powers of the damped eigenvalues, and that of the other directions, None where it is zero."""
+        undamped = isinstance(damping, (int, float)) and damping == 0
+        if p > 0 and undamped and self.rest == 0:
+            return powered(self.backend.xp, self.values, p, damping), None
+        powers, r = powered(self.backend.xp, self.spectrum, p, damping), int(self.values.shape[0])
+        return powers[:r], powers[r] if self.codimension else None
+
+    def norm(self, order: str | int) -> Array:
+        """Frobenius norm ("fro") or spectral norm (2)."""
+        xp = self.backend.xp
+        if order == "fro":
+            return xp.sqrt(xp.sum(self.values**2) + self.codimension * self.rest**2)
+        if order == 2:
+            return xp.max(xp.abs(self.spectrum))
+        raise ValueError(f"the norms are 'fro' and 2, got {order!r}")
+
+    def eigenpairs(self, k: int | None) -> tuple[Array, Array]:
+        """All eigenpairs, ascending, or the k largest in magnitude, largest first."""
+        xp, values, vectors = self.backend.xp, self.values, self.vectors
+        # Of a matrix of low rank its own pairs come first.
+        enough = k is not None and k <= values.shape[0] and self.rest == 0
+        missing = 0 if enough else self.codimension if k is None else min(k, self.codimension)
+        if missing:
+            values = xp.concat([values, self._rests(missing)])
+            vectors = xp.concat([vectors, complement(self.backend, vectors, missing)], axis=1)
+        order = xp.argsort(values) if k is None else largest_in_magnitude(xp, values, k)
+        return xp.take(values, order), xp.take(vectors, order, axis=1)

@@ -9,10 +9,10 @@ from ..backend.values import has_values
 from ..errors import DataError, NotPositiveDefiniteError, NotSymmetricError, ShapeError, SingularMatrixError
 from ..trees import ParameterSpace, count
 from .base import Operator, check_damping, check_rank, require_floating
-from .congruence import Congruence, congruence
+from .congruence import Congruence, congruence, sum_of_draws
 from .diagonal import Diagonal
-from .low_rank_forms import core_matrix, eigenpairs, orthonormal_form, times_core
-from .spectral import powered, singular_threshold
+from .low_rank_forms import SpectralForm, core_matrix, orthonormal_form, times_core
+from .spectral import singular_threshold
 
 if TYPE_CHECKING:
     from ..backend import Backend, Rng
@@ -76,7 +76,7 @@ class LowRankPlusDiagonal(Operator):
         self.factor = factor
         self.core = core
         self.space = space
-        self._spectral: tuple[Any, Array, Array] | None = None
+        self._spectral: SpectralForm | None = None
         self._congruence: tuple[float, Congruence | None] | None = None
 
     def _check_symmetric(self, core: Array) -> None:
@@ -122,19 +122,22 @@ class LowRankPlusDiagonal(Operator):
 
     # Forms, made once ---------------------------------------------------------------------------------
 
-    def _spectral_form(self) -> tuple[Any, Array, Array] | None:
-        """(c, V, t) with A = c I + V diag(t) Vᵀ and orthonormal V, if the diagonal is known to be constant."""
+    def _spectral_form(self) -> SpectralForm | None:
+        """c I + V diag(t) Vᵀ with orthonormal V, if the diagonal is known to be constant."""
         if self._spectral is None and count(self.entries) and has_values(self.entries):
-            xp = self.xp
             constant = float(self.entries[0])
-            if bool(xp.all(self.entries == constant)):
-                self._spectral = (constant, *orthonormal_form(self.backend, self.factor, self.core))
+            if bool(self.xp.all(self.entries == constant)):
+                vectors, values = orthonormal_form(self.backend, self.factor, self.core)
+                self._spectral = SpectralForm(self.backend, vectors, values + constant, constant)
         return self._spectral
 
     def _form(self, damping: Any) -> Congruence | None:
         """A + damping·I as a congruence; the last one is kept."""
         if self._congruence is not None and isinstance(damping, float) and self._congruence[0] == damping:
             return self._congruence[1]
+        form = self._of_constant(damping)
+        if form is not None:
+            return form
         try:
             form = congruence(self.backend, self.entries + damping, self.factor, self.core)
         except SingularMatrixError as error:
@@ -142,6 +145,21 @@ class LowRankPlusDiagonal(Operator):
         if isinstance(damping, float) and has_values(self.entries):
             self._congruence = (damping, form)
         return form
+
+    def _of_constant(self, damping: Any) -> Congruence | None:
+        """(c + damping) (I + V diag(t / (c + damping)) Vᵀ), without a decomposition for each damping."""
+        form = self._spectral_form()
+        if form is None:
+            return None
+        shifted, sign = form.rest + damping, 1.0
+        if isinstance(shifted, float):
+            if shifted == 0 or (shifted < 0 and not form.codimension):
+                return None
+            sign = 1.0 if shifted > 0 else -1.0
+        elif form.rest < 0:
+            return None
+        root = self.xp.sqrt(self.xp.zeros_like(self.entries) + sign * shifted)
+        return Congruence(self.backend, sign, root, form.vectors, (form.values - form.rest) / shifted)
 
     def _regular(self, form: Congruence, damping: Any) -> Congruence:
         """The form itself, after making sure that no eigenvalue is zero to working precision."""
@@ -210,22 +228,15 @@ class LowRankPlusDiagonal(Operator):
             return self._diagonal_part().power(p, damping)
         form = self._spectral_form()
         if form is not None:
-            return self._spectral_power(form, p, damping)
+            inside, outside = form.powers(p, damping)
+            outside = self.xp.zeros_like(self.entries[0]) if outside is None else outside
+            return self._like(self.xp.zeros_like(self.entries) + outside, form.vectors, inside - outside)
         if p == -1:
             return self.inverse(damping)
         if p in (2, -2):
             root = self.power(p // 2, damping)
             return root._squared() if isinstance(root, LowRankPlusDiagonal) else root.power(2)
         return super().power(p, damping)
-
-    def _spectral_power(self, form: tuple[Any, Array, Array], p: float, damping: Any) -> LowRankPlusDiagonal:
-        xp, (constant, vectors, values) = self.xp, form
-        outside = xp.zeros((int(vectors.shape[0] > vectors.shape[1]),), dtype=self.dtype, device=self._device)
-        powers = powered(xp, xp.concat([values, outside]) + constant, p, damping)
-        r = int(values.shape[0])
-        if powers.shape[0] == r:
-            return self._like(xp.zeros_like(self.entries), vectors, powers)
-        return self._like(xp.zeros_like(self.entries) + powers[r], vectors, powers[:r] - powers[r])
 
     def _squared(self) -> LowRankPlusDiagonal:
         """D² + [D Y, Y] [[0, C], [C, C YᵀY C]] [D Y, Y]ᵀ."""
@@ -248,30 +259,16 @@ class LowRankPlusDiagonal(Operator):
         xp, damping = self.xp, check_damping(damping)
         if self._spectral_form() is not None:
             return super().sample(rng, n, inverse=inverse, damping=damping)
-        if not inverse and (draws := self._sum_of_draws(rng, n, damping)) is not None:
-            return draws
+        if not inverse:
+            drawn = sum_of_draws(self.backend, self.entries + damping, self.factor, self.core, rng, n)
+            if drawn is not None:
+                return drawn
         form = self._positive(damping, "sample")
         noise = rng.normal((self.shape[0], n), dtype=self.dtype)
         power = -0.5 if inverse else 0.5
         drawn = form.within(noise, (1.0 + form.values) ** power - 1.0)
         root = form.root[:, None]
         return xp.matrix_transpose(drawn / root if inverse else drawn * root)
-
-    def _sum_of_draws(self, rng: Rng, n: int, damping: Any) -> Array | None:
-        """√d z + Y C^½ w where both parts are positive semidefinite, as a singular matrix may be; else None."""
-        xp, entries = self.xp, self.entries + damping
-        if not has_values(entries) or bool(xp.any(entries < 0)):
-            return None
-        values, vectors = self.backend.eigh(core_matrix(self.backend, self.core)) if count(self.core) else (self.core, self.core)
-        if count(values):
-            largest, least = float(xp.max(xp.abs(values))), float(xp.min(values))
-            if least < -singular_threshold(xp, largest, count(values), self.dtype):
-                return None
-        drawn = xp.sqrt(entries)[:, None] * rng.normal((self.shape[0], n), dtype=self.dtype)
-        if count(values):
-            roots = xp.sqrt(xp.where(values > 0, values, xp.zeros_like(values)))
-            drawn = drawn + self.factor @ (vectors @ (roots[:, None] * rng.normal((int(values.shape[0]), n), dtype=self.dtype)))
-        return xp.matrix_transpose(drawn)
 
     # Numbers ------------------------------------------------------------------------------------------
 
@@ -289,14 +286,9 @@ class LowRankPlusDiagonal(Operator):
     def norm(self, order: str | int = "fro") -> Array:
         if not self.factor.shape[1]:
             return self._diagonal_part().norm(order)
-        xp, form = self.xp, self._spectral_form() if order in ("fro", 2) else None
+        xp, form = self.xp, self._spectral_form()
         if form is not None:
-            constant, vectors, values = form
-            missing = int(vectors.shape[0] - vectors.shape[1])
-            if order == "fro":
-                return xp.sqrt(xp.sum((values + constant) ** 2) + missing * constant**2)
-            outside = xp.zeros((min(missing, 1),), dtype=self.dtype, device=self._device)
-            return xp.max(xp.abs(xp.concat([values, outside]) + constant))
+            return form.norm(order)
         if order == "fro":
             # ‖diag A‖² and what is off the diagonal, which is that of the product alone.
             product, core = self._product_diagonal(), core_matrix(self.backend, self.core)
@@ -312,5 +304,4 @@ class LowRankPlusDiagonal(Operator):
         form = self._spectral_form()
         if form is None or (k is None and self.shape[0] > self.dense_limit):
             return super().eigh(k)
-        constant, vectors, values = form
-        return eigenpairs(self.backend, vectors, values + constant, constant, k)
+        return form.eigenpairs(k)

@@ -16,11 +16,14 @@ def singular_threshold(xp: Any, largest: float, size: int, dtype: Any) -> float:
     return float(xp.finfo(dtype).eps) * size * abs(largest)
 
 
-def powered(xp: Any, eigenvalues: Array, p: float, damping: Any) -> Array:
+def powered(xp: Any, eigenvalues: Array, p: float, damping: Any, *, size: int | None = None) -> Array:
     """(λ + damping)^p for the eigenvalues of a symmetric operator.
 
     Rounding leaves zero eigenvalues of a semidefinite operator slightly negative; those within n · eps · λ_max of zero
     count as zero for a positive power.
+
+    Args:
+        size: n, where the error of the eigenvalues is not that of as many as there are.
 
     Raises:
         SingularMatrixError: if p < 0 and an eigenvalue is zero to rounding; names a damping that would do.
@@ -30,7 +33,7 @@ def powered(xp: Any, eigenvalues: Array, p: float, damping: Any) -> Array:
     if count(eigenvalues) == 0:
         return shifted
     if has_values(shifted):
-        _require_power(xp, shifted, p)
+        _require_power(xp, shifted, p, size or count(shifted))
     if p == -1:
         return 1.0 / shifted
     if float(p).is_integer():
@@ -39,9 +42,9 @@ def powered(xp: Any, eigenvalues: Array, p: float, damping: Any) -> Array:
     return clipped ** float(p)
 
 
-def _require_power(xp: Any, shifted: Array, p: float) -> None:
+def _require_power(xp: Any, shifted: Array, p: float, size: int) -> None:
     largest = float(xp.max(xp.abs(shifted)))
-    tiny = singular_threshold(xp, largest, count(shifted), shifted.dtype)
+    tiny = singular_threshold(xp, largest, size, shifted.dtype)
     if p < 0:
         smallest = float(xp.min(xp.abs(shifted)))
         if smallest <= tiny:
@@ -57,23 +60,23 @@ def _require_power(xp: Any, shifted: Array, p: float) -> None:
         )
 
 
-def log_determinant(xp: Any, eigenvalues: Array, damping: Any) -> Array:
-    """Σ log(λ + damping).
+def log_determinant(xp: Any, eigenvalues: Array, damping: Any, *, size: int | None = None) -> Array:
+    """Σ log(λ + damping). ``size`` as for ``powered``.
 
     Raises:
         SingularMatrixError, NotPositiveDefiniteError: where an eigenvalue is not positive.
     """
     shifted = eigenvalues + damping
-    require_positive(xp, shifted, "logdet")
+    require_positive(xp, shifted, "logdet", size=size)
     return xp.sum(xp.log(shifted))
 
 
-def require_positive(xp: Any, shifted: Array, what: str) -> None:
+def require_positive(xp: Any, shifted: Array, what: str, *, size: int | None = None) -> None:
     """Raise unless all of the (damped) eigenvalues are positive to working precision."""
     if count(shifted) == 0 or not has_values(shifted):
         return
     smallest, largest = float(xp.min(shifted)), float(xp.max(xp.abs(shifted)))
-    tiny = singular_threshold(xp, largest, count(shifted), shifted.dtype)
+    tiny = singular_threshold(xp, largest, size or count(shifted), shifted.dtype)
     if smallest < -tiny:
         raise NotPositiveDefiniteError(
             f"{what} needs a positive definite operator; the smallest eigenvalue is {smallest:.3g}; a damping above "

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import curvature as cv
-from curvature.operators import KroneckerEigen
+from curvature.operators import Kronecker, KroneckerEigen
 
 
 def orthonormal(rng, n, r):
@@ -136,3 +136,40 @@ def test_what_does_not_fit():
         KroneckerEigen([np.ones((4, 3)), None], np.ones((2, 2)))
     with pytest.raises(cv.ShapeError, match="do not fit"):
         KroneckerEigen([None], np.ones((2, 2)))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_small_damping_is_enough_for_a_large_product(generator, dtype):
+    """The error of its eigenvalues does not grow with their number: damping far below λ_max · eps · n is fine."""
+    be = cv.backend("numpy", dtype=dtype)
+    operator = Kronecker([be.asarray(spd(generator, 60, 20)), be.asarray(spd(generator, 50, 20))])
+    for damping in (1e-3, 1e-4):
+        v = be.asarray(generator.standard_normal(3000))
+        solved = operator.solve(v, damping=damping)
+        assert solved.dtype == v.dtype
+        residual = operator @ solved + damping * solved - v
+        assert np.linalg.norm(residual) <= (0.1 if dtype == "float32" else 1e-9) * np.linalg.norm(v)
+        assert np.isfinite(operator.logdet(damping))
+        assert np.isfinite(operator.power(-0.5, damping) @ v).all()
+    with pytest.raises(cv.SingularMatrixError):
+        operator.eigenbasis().inverse()
+    with pytest.raises(cv.SingularMatrixError):
+        operator.logdet()
+
+
+def spd(rng, n, rank):
+    a = rng.standard_normal((n, rank))
+    return a @ a.T / rank
+
+
+def test_powers_are_kept_for_one_damping_at_a_time(be, generator):
+    operator, dense = made(be, generator, SHAPES["both thin"], 0.0)
+    v = generator.standard_normal(len(dense))
+    for damping in (0.3, 0.3, 0.5, 0.3):
+        expected = np.linalg.solve(dense + damping * np.eye(len(dense)), v)
+        close(operator, operator.solve(be.asarray(v), damping=damping), expected)
+        close(
+            operator,
+            operator.power(2, damping).trace(),
+            np.trace((dense + damping * np.eye(len(dense))) @ (dense + damping * np.eye(len(dense)))),
+        )
