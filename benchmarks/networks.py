@@ -66,6 +66,7 @@ def _cnn(params: list[dict[str, Any]], x: Any) -> Any:
 
 
 _SIZES = (784, 512, 512, CLASSES)
+_FEW = (64, 32, 32, CLASSES)
 
 NETWORKS = {
     network.name: network
@@ -77,6 +78,15 @@ NETWORKS = {
             (0, 0, 0),
             256,
             (_SIZES[0],),
+            _mlp,
+        ),
+        Network(
+            "small",
+            "64-32-32-10 ReLU, batch 256, float32",
+            tuple((out, inp) for inp, out in pairwise(_FEW)),
+            (0, 0, 0),
+            256,
+            (_FEW[0],),
             _mlp,
         ),
         Network(
