@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import array_api_compat.torch
 import optree
@@ -19,6 +19,7 @@ from .nesting import Place, place
 from .uses import parameter_uses
 
 Tree = Any
+T = TypeVar("T")
 
 
 def _claims(device: torch.device | None, compiled: bool) -> Mapping[str, cv.Claim]:
@@ -124,12 +125,9 @@ class TorchBackend(cv.Backend):
         return functional.vjp(f, params) if where is Place.FUNCTIONAL else reverse.vjp(f, params, where)
 
     def jvp(self, f: Callable[[Tree], Tree], params: Tree, tangent: Tree) -> tuple[Tree, Tree]:
-        if _place(params) is Place.TOP:
-            try:
-                return forward.jvp(f, params, tangent)
-            except RuntimeError as error:  # no forward mode there; reverse mode says again whatever else is wrong
-                if isinstance(error, cv.CurvatureError):
-                    raise
+        found = _forwards(forward.jvp, f, params, tangent)
+        if found is not None:
+            return found
         values, push, _ = self.linearize(f, params)
         return values, push(tangent)
 
@@ -141,12 +139,9 @@ class TorchBackend(cv.Backend):
         return lines.tape.values(), lines.push, lines.pull
 
     def jvp_and_pull(self, f: Callable[[Tree], Tree], params: Tree, tangent: Tree) -> tuple[Tree, Tree, Callable[[Tree], Tree]]:
-        if _place(params) is Place.TOP:
-            try:
-                return forward.jvp_and_pull(f, params, tangent)
-            except RuntimeError as error:  # no forward mode there; reverse mode says again whatever else is wrong
-                if isinstance(error, cv.CurvatureError):
-                    raise
+        found = _forwards(forward.jvp_and_pull, f, params, tangent)
+        if found is not None:
+            return found
         values, push, pull = self.linearize(f, params)
         return values, push(tangent), pull
 
@@ -179,3 +174,15 @@ class TorchBackend(cv.Backend):
 
 def _place(params: Tree) -> Place:
     return place(optree.tree_leaves(params))
+
+
+def _forwards(mode: Callable[..., T], f: Callable[[Tree], Tree], params: Tree, tangent: Tree) -> T | None:
+    """What forward mode gives at the top of a computation; None elsewhere, and where an operation has no forward derivative."""
+    if _place(params) is not Place.TOP:
+        return None
+    try:
+        return mode(f, params, tangent)
+    except RuntimeError as error:  # reverse mode says again whatever else is wrong
+        if isinstance(error, cv.CurvatureError):
+            raise
+        return None

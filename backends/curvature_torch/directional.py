@@ -67,12 +67,12 @@ def hvp(f: Callable[[Tree], Tensor], params: Tree, tangent: Tree) -> Tree:
     space = cv.ParameterSpace.of(params)
     v = dict(zip(space.names, matching_leaves(tangent, space.treespec, "the tangent", "the parameters"), strict=True))
     with recording(), supported():
-        leaves = dict(zip(space.names, variables(space.flatten(params), nested=False), strict=True))
-        recorder = Recorder(leaves, {})
+        variable = dict(zip(space.names, variables(space.flatten(params), nested=False), strict=True))
+        recorder = Recorder(variable, {})
         with recorder, differentiating():
-            value = f(space.unflatten(list(leaves.values())))
+            value = f(space.unflatten(list(variable.values())))
         if not isinstance(value, Tensor) or not value.requires_grad:
-            return space.unflatten([torch.zeros_like(p) for p in leaves.values()])
+            return space.unflatten([torch.zeros_like(p) for p in variable.values()])
         require_second_derivatives([value])
         refuse_wrong_hessians([value])
         resolution = Resolution(recorder, value, None)
@@ -81,10 +81,10 @@ def hvp(f: Callable[[Tree], Tensor], params: Tree, tangent: Tree) -> Tree:
         covered = {path for use in layers for path in _paths(use)} - excluded
         others = [path for path in space.names if path not in covered]
         products = [_product(use, excluded, v) for use in layers]
-        targets: list[Any] = [use.edge for use in layers] + [leaves[path] for path in others]
+        targets: list[Any] = [use.edge for use in layers] + [variable[path] for path in others]
         first = torch.autograd.grad(value, targets, create_graph=True, allow_unused=True)
         pairs = list(zip(first, products + [v[path] for path in others], strict=True))
-        result = _gradient_of_inner_products(pairs, list(leaves.values()))
+        result = _gradient_of_inner_products(pairs, list(variable.values()))
     return space.unflatten(result)
 
 

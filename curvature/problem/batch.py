@@ -39,6 +39,11 @@ class Batch:
         """N, the number of examples."""
         return int(self.y.shape[0])
 
+    @property
+    def form(self) -> tuple[Any, ...]:
+        """What the shape of an output depends on: shapes of one example's inputs and their dtypes."""
+        return (self.x is None, *((tuple(int(n) for n in a.shape[1:]), str(a.dtype)) for a in leaves(self.x)))
+
     def part(self, examples: slice) -> Batch:
         """Some of the examples, one after the other, with their weights."""
         x = None if self.x is None else tree_map(lambda a: a[examples, ...], self.x)

@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 from ..backend import Backend, Closure, Keyed, ParameterUses
-from ..errors import CurvatureError, DataError, ModelError, UnusedParameterWarning
+from ..errors import DataError, ModelError, UnusedParameterWarning
 from ..likelihoods import Likelihood
-from ..trees import ParameterSpace, leaves, tree_map
+from ..trees import ParameterSpace
 from .batch import Batch, Data
 from .evaluation import Evaluation
-from .functions import Function, as_matrix, likelihood_function, loss_function, outputs_function, returned_function
+from .functions import Function, likelihood_function, loss_function, outputs_function
 from .memory import guarded
 from .model import Model, as_model
 from .report import UsesReport
 from .structure import Layers, Structure
+from .trial import try_model
 
 Array = Any
 Tree = Any
@@ -64,7 +65,7 @@ class Problem:
         self._kept: Evaluation | None = None
         self._keeps = False
         if self.data.single is not None:
-            self._try_model(self.data.single)
+            try_model(self, self.data.single)
 
     # Parts --------------------------------------------------------------------------------------------
 
@@ -102,7 +103,7 @@ class Problem:
             other.data = Data(data, self.backend, self.model.dtype, self.model.device)
             other._total_weight = None
             if other.data.single is not None:
-                other._try_model(other.data.single)
+                try_model(other, other.data.single)
         other._kept, other._keeps, other._layers = None, keep, None
         return other
 
@@ -128,63 +129,10 @@ class Problem:
             if batch.weights is not None and self._is_masked(batch):
                 continue
             empty = False
-            self._try_model(batch)
+            try_model(self, batch)
             yield batch
         if empty:
             raise DataError("the weights of all examples are zero")
-
-    def _try_model(self, batch: Batch) -> None:
-        """Run the model on two examples, once for each shape of the inputs, so that what does not fit is said at once.
-
-        Raises:
-            ModelError: naming the shapes of inputs and parameters, or the parameters that are NaN.
-        """
-        arrays, key = leaves(batch.x), _inputs_key(batch)
-        if key in self.model.tried:
-            return
-        two = slice(0, min(2, batch.size))
-        few = Batch(tree_map(lambda a: a[two, ...], batch.x), batch.y[two, ...], None, batch.index)
-        # Copies, so that a model that writes into its arguments is found out before it has spoilt anything.
-        given = tree_map(self._copy, {"params": self.params, "x": few.x})
-        try:
-            returned = self.backend.evaluate(returned_function(self.model).on(given["x"]), given["params"])
-            as_matrix(returned, few.size, few.x is not None, self.likelihood)
-        except CurvatureError:
-            raise
-        except Exception as error:
-            inputs = "no inputs" if batch.x is None else "inputs " + ", ".join(str(tuple(a.shape)) for a in arrays)
-            shapes = ", ".join(f"{n}: {s}" for n, s in zip(self.space.names[:8], self.space.shapes, strict=False))
-            raise ModelError(
-                f"batch {batch.index}: apply(params, x) raised {type(error).__name__}: {error} (with {inputs}; parameters "
-                f"{shapes}{', …' if len(self.space.names) > 8 else ''})"
-            ) from error
-        self._require_unchanged(given, few)
-        for name, leaf in zip(self.space.names, leaves(self.params), strict=True):
-            if not self.backend.is_abstract(leaf) and not bool(self.xp.all(self.xp.isfinite(leaf))):
-                raise ModelError(f"parameter {name!r} is NaN or infinite")
-        self.model.tried[key] = tuple(int(n) for n in returned.shape[0 if batch.x is None else 1 :])
-
-    def _copy(self, array: Array) -> Array:
-        return array if self.backend.is_abstract(array) else self.xp.asarray(array, copy=True)
-
-    def _require_unchanged(self, given: dict[str, Tree], batch: Batch) -> None:
-        """Refuse a model that wrote into the copies of its arguments.
-
-        Raises:
-            ModelError: naming the argument.
-        """
-        names = [f"parameter {name!r}" for name in self.space.names] + ["its inputs x"] * len(leaves(batch.x))
-        before = [*leaves(self.params), *leaves(batch.x)]
-        for name, old, new in zip(names, before, [*leaves(given["params"]), *leaves(given["x"])], strict=True):
-            if (
-                new is not old
-                and not self.backend.is_abstract(new)
-                and bool(self.xp.any((new != old) & ((old == old) | (new == new))))
-            ):
-                raise ModelError(
-                    f"apply(params, x) writes into {name} in place, so that each evaluation would be of another model or of "
-                    f"other data; make a new array instead: x = x + 1 rather than x += 1"
-                )
 
     def _is_masked(self, batch: Batch) -> bool:
         weight = self.weight(batch)
@@ -260,8 +208,8 @@ class Problem:
 
     def _checked_targets(self, batch: Batch) -> Array:
         xp, y = self.xp, batch.y
-        self._try_model(batch)
-        event = self.model.tried[_inputs_key(batch)]
+        try_model(self, batch)
+        event = self.model.tried[batch.form]
         if self.likelihood.flattens and y.ndim > 2 and tuple(y.shape[1:]) != event:
             raise DataError(
                 f"batch {batch.index}: targets of shape {tuple(y.shape)} do not fit outputs of shape "
@@ -379,8 +327,3 @@ class Problem:
 
     def __repr__(self) -> str:
         return f"Problem({self.model!r}, {self.likelihood!r}, reduction={self.reduction!r})"
-
-
-def _inputs_key(batch: Batch) -> tuple[Any, ...]:
-    """What the shape of the outputs depends on."""
-    return (batch.x is None, *((tuple(int(n) for n in a.shape[1:]), str(a.dtype)) for a in leaves(batch.x)))

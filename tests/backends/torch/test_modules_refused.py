@@ -19,7 +19,6 @@ class Net(nn.Module):
         super().__init__()
         torch.manual_seed(0)
         self.first, self.last, self.drop = nn.Linear(4, 4), nn.Linear(4, 3), nn.Dropout(0.1)
-        self.again = [self.first.weight]
         self.function = function
         self.double()
         self.again = [self.first.weight]
