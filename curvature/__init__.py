@@ -1,6 +1,18 @@
 """Curvature of models on every array library: Fisher information, Hessian, Gauss-Newton and their approximations."""
 
-from .approximation import Approximation, Certificate, MovingAverage, approximate, build, certificate, estimate
+from .approximation import (
+    Approximation,
+    Certificate,
+    Cost,
+    Detail,
+    LayerLayout,
+    Layout,
+    MovingAverage,
+    approximate,
+    build,
+    certificate,
+    estimate,
+)
 from .backend import (
     ArrayBackend,
     Backend,
@@ -11,6 +23,7 @@ from .backend import (
     Use,
     namespace,
 )
+from .compare import Comparison, Suggestion, compare, suggest
 from .errors import (
     BackendUnavailableError,
     ContainerWarning,
@@ -78,13 +91,16 @@ __all__ = [
     "Categorical",
     "Certificate",
     "Claim",
+    "Comparison",
     "Constant",
     "ContainerWarning",
     "ConvergenceError",
+    "Cost",
     "CurvatureError",
     "CurvatureWarning",
     "DataError",
     "DensifiedWarning",
+    "Detail",
     "DeviceMemoryError",
     "DifferentiationError",
     "EmpiricalFisher",
@@ -98,6 +114,8 @@ __all__ = [
     "Hessian",
     "IncompatiblePluginError",
     "Jacobian",
+    "LayerLayout",
+    "Layout",
     "LevenbergMarquardt",
     "Likelihood",
     "MissingFileError",
@@ -123,6 +141,7 @@ __all__ = [
     "ShapeError",
     "SingularMatrixError",
     "Structure",
+    "Suggestion",
     "Support",
     "UnknownApproximationError",
     "UnknownBackendError",
@@ -139,6 +158,7 @@ __all__ = [
     "backends",
     "build",
     "certificate",
+    "compare",
     "estimate",
     "hookimpl",
     "load",
@@ -146,5 +166,6 @@ __all__ = [
     "outputs_of",
     "register",
     "save",
+    "suggest",
     "unregister",
 ]

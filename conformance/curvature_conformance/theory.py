@@ -2,20 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from .case import Case
 from .scenario import FISHER_TYPE, MATRICES, Exact
 
 UNIVERSAL = (
     Exact("exact", MATRICES, "matrix", "it is the matrix"),
-    Exact("diagonal", FISHER_TYPE, "diagonal", "it is the diagonal, the nearest diagonal matrix in the Frobenius norm"),
+    Exact("diagonal", MATRICES, "diagonal", "it is the diagonal, the nearest diagonal matrix in the Frobenius norm"),
+    Exact("block-diagonal", MATRICES, "blocks", "it is the blocks by layer, the nearest such matrix in the Frobenius norm"),
+    Exact("sample-space", FISHER_TYPE, "matrix", "it is the matrix, as J̃ᵀ J̃"),
+    Exact("neumann", MATRICES, "matrix", "it keeps the matrix; only its inverse is cut short"),
+    Exact("conjugate-gradients", MATRICES, "matrix", "it keeps the matrix; only its inverse is cut short"),
+    Exact("low-rank", FISHER_TYPE, "matrix", "a sketch with no fewer columns than the rank determines the matrix"),
+    Exact("low-rank-plus-diagonal", FISHER_TYPE, "matrix", "nothing of the matrix is left for the diagonal"),
 )
 """Theorems that hold on every scenario."""
 
-REFUSES_HESSIAN = ("kfac", "diagonal")
+AS_NEAR_AS = {"kron-nearest": "kfac", "ekfac": "kfac", "kflr": "kfac", "shampoo": "kfac"}
+"""Approximations that are exact wherever another one is: at least as near to each block, or exact for any Kronecker product."""
+
+DEFINED_FOR = {"kflr": ("fisher", "ggn"), "kfra": ("fisher", "ggn")}
+"""Matrices for which an approximation is defined, if not for all of ``FISHER_TYPE``: it refuses the others."""
+
+_ONE_DATUM = Exact("kron-nearest", ("hessian",), "blocks", "one example: H = Hz ⊗ a aᵀ (Botev, Ritter and Barber 2017)")
+
+_RECURSION = Exact("kfra", ("fisher", "ggn"), "blocks", "the slopes do not depend on the example (Botev, Ritter and Barber 2017)")
+
+SPECIAL = {
+    "deep-linear/squared-error": (
+        _RECURSION,
+        Exact(
+            "kfac-tridiagonal",
+            ("fisher", "ggn"),
+            "matrix",
+            "inputs and gradients are linear maps of their neighbours, the gradients alike for all examples: a Markov chain",
+        ),
+    ),
+    "one-datum/tanh": (_ONE_DATUM, _RECURSION),
+    "one-datum/relu": (_ONE_DATUM, _RECURSION),
+}
+"""Theorems of one scenario each."""
+
+REFUSES_HESSIAN = ("kfac", "kfac-tridiagonal", "ekfac", "kflr", "kfra", "shampoo", "sample-space")
 """Approximations that need the form E[Jᵀ S Sᵀ J], which a Hessian has not."""
 
 
 def theorems(case: Case, *, holds: bool) -> list[Exact]:
     """What is known of the approximation under test on this scenario: what is exact, or what cannot be."""
     name = case.setting.label
-    return [t for t in (*UNIVERSAL, *case.scenario.theorems) if t.approximation == name and t.holds is holds]
+    scenario = case.scenario
+    as_near = [
+        replace(t, approximation=name, matrices=tuple(m for m in t.matrices if m in DEFINED_FOR.get(name, MATRICES)))
+        for t in scenario.theorems
+        if t.holds and t.approximation == AS_NEAR_AS.get(name)
+    ]
+    known = (*UNIVERSAL, *SPECIAL.get(scenario.name, ()), *scenario.theorems, *as_near)
+    return [t for t in known if t.approximation == name and t.holds is holds]

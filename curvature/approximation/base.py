@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..errors import DataError, UnsupportedError
 from ..trees import tree_map
+
+if TYPE_CHECKING:
+    from .cost import Cost, Layout
 
 Tree = Any
 
@@ -26,6 +29,14 @@ class Approximation:
         By default all of it is left to ``operator.solve(v, damping)``, which is exact: (A + damping·I)⁻¹ v.
         """
         return self, damping
+
+    def cost(self, layout: Layout) -> Cost | None:
+        """What this approximation takes of a problem of these shapes: ``curvature.suggest`` chooses by it.
+
+        None, the default, is not known: then it is measured on a few examples. Operations are counted as those of products of
+        matrices; ``layout`` has the passes over the data, and decompositions with what they take longer.
+        """
+        return None
 
     def merge(self, statistics: list[Tree], weights: list[Any]) -> Tree:
         """Statistics of several sets of data as one: by default their weighted average (weights sum to 1).

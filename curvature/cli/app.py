@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from .agree import agree
+from .compare import compare
 from .conform import conform
 from .list import list_plugins
 from .train import train
@@ -22,6 +23,7 @@ app.command("list")(list_plugins)
 app.command("train")(train)
 app.command("conform")(conform)
 app.command("agree")(agree)
+app.command("compare")(compare)
 
 
 def _print_version(asked: bool) -> None:

@@ -47,9 +47,9 @@ class Sampler(Protocol):
 def adapt(a: Counted, sampler: Sampler, exact: Callable[[], Any], *, tolerance: float, max_products: int | None) -> Estimate:
     """Double the probes until standard error ≤ tolerance · |value|, or ``max_products`` are spent.
 
-    Where the next probes would bring the products to n, n products give the exact value instead (``exact``). On
-    ``KeyboardInterrupt`` the exception carries what was reached as ``error.partial``, an ``Estimate`` (None before there
-    are two probes).
+    Where the next probes would bring the products to n, or n columns are one product, n products give the exact value
+    instead (``exact``). On ``KeyboardInterrupt`` the exception carries what was reached as ``error.partial``, an
+    ``Estimate`` (None before there are two probes).
 
     Raises:
         ValueError: if the tolerance or ``max_products`` cannot be.
@@ -64,7 +64,7 @@ def adapt(a: Counted, sampler: Sampler, exact: Callable[[], Any], *, tolerance: 
     try:
         while True:
             wanted = a.products + (goal - sampler.probes) * sampler.cost
-            if wanted >= n and a.products + n <= budget:
+            if n <= max(wanted, a.columns) and a.products + n <= budget:
                 a.goal = a.products + n
                 value = exact() * a.unit
                 return Estimate(value, value * 0.0, a.products, "exact", tolerance, True)

@@ -38,12 +38,17 @@ class Columns:
         grown._pieces = tuple(pieces)
         return grown
 
-    def dot(self, v: Array) -> Array:
-        """The transpose of the columns times v: (d, K)."""
+    def without(self, v: Array) -> tuple[Array, list[Array]]:
+        """(v - Q C, C) for Q these columns and C = Qᵀ v (d, K), in pieces that are to be joined along the first axis.
+
+        Pieces of few sizes: to join them here would make an array of another size each time, which JAX compiles for.
+        """
         xp = self._xp
-        row = xp.matrix_transpose(v)
-        parts = [row @ xp.matrix_transpose(piece) for piece in self._pieces]
-        return xp.matrix_transpose(parts[0] if len(parts) == 1 else xp.concat(parts, axis=1))
+        rows = xp.matrix_transpose(v)
+        parts = [rows @ xp.matrix_transpose(piece) for piece in self._pieces]
+        for piece, part in zip(self._pieces, parts, strict=True):
+            rows = rows - part @ piece
+        return xp.matrix_transpose(rows), [xp.matrix_transpose(part) for part in parts]
 
     def combine(self, coefficients: Array) -> Array:
         """The columns times coefficients (d, K): (n, K)."""

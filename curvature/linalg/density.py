@@ -11,11 +11,11 @@ import numpy as np
 from .adaptive import allowance, check_tolerance, keep
 from .estimate import Estimate
 from .exact import dense
-from .leave_one_out import mean_and_error
 from .map import Counted, LinearMap, require_symmetric
 from .orthonormal import host
 from .progress import Meter, Progress
 from .quadrature import WIDTH, Rules, quadrature
+from .samples import mean_and_error
 from .trace_of_function import DENSE, FEW, STEPS
 
 if TYPE_CHECKING:

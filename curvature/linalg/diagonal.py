@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
+import numpy as np
+
 from .adaptive import Sampler, adapt
 from .estimate import Estimate
 from .exact import exact_diagonal
 from .hutchinson import DiagonalMean
+from .jackknife import pair_weights
 from .leave_one_out import Sketch
 from .map import Counted, LinearMap, require_square
 from .progress import Meter, Progress
@@ -23,25 +26,43 @@ class XDiag(Sketch):
     """diag A as the mean over i of diag(Q_(i) Q_(i)ᵀ A) + ω_i ∘ (I - Q_(i) Q_(i)ᵀ) A ω_i (Epperly, Tropp, Webber 2024).
 
     With A Ω = Q R, Z = AᵀQ and the directions s_i of ``Sketch``, that is rowsum(Q ∘ Z) - Qs_i ∘ Zs_i + ω_i ∘ Qs_i (s_iᵀr_i).
+    For the standard errors see ``jackknife``.
     """
 
     method, start, cost = "xdiag", 16, 2
 
     def __init__(self, a: Counted, rng: Rng) -> None:
-        super().__init__(a, rng, probes="signs", second="transpose")
+        super().__init__(a, rng, probes="signs")
+
+    def _image(self, q: Array) -> Array:
+        return self._a.transposed(q)
 
     def result(self) -> tuple[Array, Array]:
         xp, backend = self._a.backend.xp, self._a.backend
         omega, q, z = self.columns()
         r, s = self.products()
-        lengths = backend.asarray((s * r).sum(axis=0), dtype=self._a.dtype)
-        directions = backend.asarray(s, dtype=self._a.dtype)
-        left = q @ directions
-        change = left * (omega * lengths[None, :] - z @ directions)
-        m, mean = self.probes, xp.mean(change, axis=1)
-        deviation = change - mean[:, None]
-        error = xp.sqrt(xp.sum(deviation * deviation, axis=1) / (m * max(m - 1, 1)))
-        return xp.sum(q * z, axis=1) + mean, error
+        m, lengths = self.probes, (s * r).sum(axis=0)
+
+        def array(values: Any) -> Array:
+            return backend.asarray(np.ascontiguousarray(values), dtype=self._a.dtype)
+
+        def squares(values: Array) -> Array:
+            deviation = values - xp.mean(values, axis=1)[:, None]
+            return xp.sum(deviation * deviation, axis=1)
+
+        directions = array(s)
+        left, right, scaled = q @ directions, z @ directions, omega * array(lengths)[None, :]
+        change = left * (scaled - right)
+        value = xp.sum(q * z, axis=1) + xp.mean(change, axis=1)
+        independent = squares(change) / (m * max(m - 1, 1))
+        if m < 3:
+            return value, xp.sqrt(independent)
+        # What is taken from Q Qᵀ, and put back for ω_i, with i and j left out; summed over i ≠ j.
+        p, q_, p_other = (weights * (1.0 - np.eye(m)) for weights in pair_weights(s))
+        own, both = array(p), array(q_)
+        without = change @ own + left * ((scaled - right) @ both) - right * (left @ both)
+        without = without - left * right * array(p_other.sum(axis=0))[None, :]
+        return value, (independent * squares(without) / (m * (m - 1))) ** 0.25
 
 
 METHODS: dict[str, Callable[[Counted, Any], Sampler]] = {"xdiag": XDiag, "hutchinson": DiagonalMean}

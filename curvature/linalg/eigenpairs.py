@@ -103,6 +103,8 @@ def found(a: Counted, k: int, which: str, method: str, tolerance: float, budget:
     n = a.shape[0]
     if n <= 4 * k + 40 and n <= budget:
         return _exact(a, k, which)
+    if n <= 4 * k + 40 and method == "lobpcg":
+        raise ValueError(f"lobpcg for {k} of {n} eigenpairs builds the matrix: {n} products, max_products allows {budget}")
     a.goal = n if n <= DENSE else budget
     rng = a.backend.rng(seed)
     # Beyond n products the matrix itself costs no more; twice that leaves room to build it.

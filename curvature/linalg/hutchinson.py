@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .leave_one_out import mean_and_error
 from .map import Counted
 from .orthonormal import host
+from .samples import mean_and_error
 
 if TYPE_CHECKING:
     from ..backend import Rng

@@ -8,9 +8,10 @@ import numpy as np
 
 from .columns import Columns
 from .hutchinson import UNLIMITED
-from .leave_one_out import STORED_BYTES, mean_and_error
+from .leave_one_out import STORED_BYTES
 from .map import Counted
 from .orthonormal import host, orthonormalised
+from .samples import mean_and_error
 
 if TYPE_CHECKING:
     from ..backend import Rng

@@ -19,16 +19,23 @@ STORED_BYTES = 2**32
 
 @dataclass(frozen=True)
 class Parts:
-    """The columns of a sketch. Ω: probes, Q: orthonormal basis of the range of Aᵀ Ω, A Q and AᵀQ as far as they are kept."""
+    """What a sketch consists of.
+
+    Attributes:
+        probes: Ω (n, m).
+        basis: Q (n, m), orthonormal.
+        images: Z (·, m), products with Q.
+        triangle: R (m, m) on the host: the sketch of Ω is Q R.
+    """
 
     probes: Columns
     basis: Columns
     images: Columns
-    triangle: Any  # AᵀΩ = Q R, on the host
+    triangle: Any
 
 
 class Sketch:
-    """Probes Ω, the products Y = AᵀΩ = Q R, and Z = A Q or AᵀQ: two products for each probe (Epperly, Tropp, Webber 2024).
+    """Probes Ω, their products Y = A Ω = Q R, and Z = A Q: two products for each probe (Epperly, Tropp, Webber 2024).
 
     Leaving probe i out takes one direction out of the range: Q_(i) Q_(i)ᵀ = Q (I - s_i s_iᵀ) Qᵀ with s_i the normalised
     column i of R⁻ᵀ. Then ω_i is independent of Q_(i), and no product is needed for that.
@@ -37,24 +44,21 @@ class Sketch:
         a: the map.
         rng: where the probes come from.
         probes: "sphere" (of radius √n), or "signs".
-        first, second: which product gives Y and which gives Z: with A, or with its transpose.
     """
 
-    def __init__(
-        self,
-        a: Counted,
-        rng: Any,
-        *,
-        probes: Literal["sphere", "signs"],
-        first: Literal["map", "transpose"] = "map",
-        second: Literal["map", "transpose"] = "map",
-    ) -> None:
+    def __init__(self, a: Counted, rng: Any, *, probes: Literal["sphere", "signs"]) -> None:
         self._a, self._rng, self._kind = a, rng, probes
-        self._first = a._matmat if first == "map" else a.transposed
-        self._second = a._matmat if second == "map" else a.transposed
-        self.length = a.shape[1] if first == "map" else a.shape[0]
+        self.length = a.shape[1]
         empty = Columns(a.backend.xp)
         self._parts = Parts(empty, empty, empty, np.zeros((0, 0)))
+
+    def _sketched(self, omega: Array) -> Array:
+        """Y of probes; (n, K)."""
+        return self._a._matmat(omega)
+
+    def _image(self, q: Array) -> Array:
+        """Z of columns of the basis."""
+        return self._a._matmat(q)
 
     @property
     def probes(self) -> int:
@@ -71,7 +75,7 @@ class Sketch:
         """``count`` probes more. An interruption leaves the sketch as it was."""
         xp, backend, parts = self._a.backend.xp, self._a.backend, self._parts
         omega = self._draw(count)
-        y = self._first(omega)
+        y = self._sketched(omega)
         scale = float(xp.max(xp.sqrt(xp.sum(y * y, axis=0))))
         q, above, r = orthonormalised(backend, y, parts.basis, scale=scale)
         missing = count - int(q.shape[1])
@@ -80,7 +84,7 @@ class Sketch:
             more = fresh_directions(backend, self._rng, int(q.shape[0]), missing, parts.basis.with_columns(q), q.dtype)
             q, r = xp.concat([q, more], axis=1), np.concatenate([r, np.zeros((missing, count))])
         triangle = np.block([[parts.triangle, above], [np.zeros((count, parts.triangle.shape[1])), r]])
-        images = parts.images.with_columns(self._second(q))
+        images = parts.images.with_columns(self._image(q))
         self._parts = Parts(parts.probes.with_columns(omega), parts.basis.with_columns(q), images, triangle)
 
     def _draw(self, count: int) -> Array:
@@ -105,9 +109,3 @@ class Sketch:
     def on_host(self, left: Array, right: Array) -> Any:
         """leftᵀ right, small, on the host."""
         return host(self._a.backend, self._a.backend.xp.matrix_transpose(left) @ right)
-
-
-def mean_and_error(samples: Any) -> tuple[float, float]:
-    """The mean of samples and its standard error."""
-    count = len(samples)
-    return float(np.mean(samples)), float(np.std(samples, ddof=1) / np.sqrt(count)) if count > 1 else float("inf")

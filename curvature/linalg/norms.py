@@ -34,8 +34,8 @@ def frobenius_norm(
     """‖A‖_F = (tr AᵀA)^½ of a map (m, n), estimated until its standard error is at most ``tolerance`` · value.
 
     ``hutchinson`` takes the mean of ‖Az‖² over random signs z; ``xtrace`` the leave-one-out estimator of Epperly, Tropp
-    and Webber (2024) for tr AᵀA, with a sketch of Aᵀ itself: no product with AᵀA, and an error that falls with the
-    singular values. Both are unbiased for the square. Where it takes n products or more, n products give it exactly.
+    and Webber (2024) for tr AᵀA, with a sketch of A itself if that is symmetric; its error falls with the singular values.
+    Both are unbiased for the square. Where it takes n products or more, n products give it exactly.
 
     Args:
         max_products: where to stop with ``converged=False``; by default 1000, or 4 n for n ≤ 1000. ``xtrace`` stops too

@@ -46,7 +46,14 @@ def orthonormalised(backend: Backend, v: Array, against: Columns, *, scale: floa
         q, again = _without(q, against, backend)
         q, triangle = xp.linalg.qr(q)
         coefficients = coefficients + again @ r
-        r = host(backend, triangle) @ r
+        last = host(backend, triangle)
+        left, sizes, right = np.linalg.svd(last)
+        # A direction that has lost half of its length once more was nothing but rounding.
+        sound = int(np.sum(sizes > 0.5))
+        if sound < kept:
+            q = q @ backend.asarray(np.ascontiguousarray(left[:, :sound]), dtype=dtype)
+            last = sizes[:sound, None] * right[:sound]
+        r = last @ r
     return q, coefficients, r
 
 
@@ -59,5 +66,5 @@ def fresh_directions(backend: Backend, rng: Rng, n: int, width: int, against: Co
 def _without(v: Array, against: Columns, backend: Backend) -> tuple[Array, Any]:
     if against.width == 0:
         return v, np.zeros((0, int(v.shape[1])))
-    coefficients = against.dot(v)
-    return v - against.combine(coefficients), host(backend, coefficients)
+    rest, pieces = against.without(v)
+    return rest, np.concatenate([host(backend, piece) for piece in pieces])

@@ -12,11 +12,11 @@ from ..errors import DataError, NotPositiveDefiniteError, SingularMatrixError
 from .adaptive import allowance, check_tolerance, keep
 from .estimate import Estimate
 from .exact import dense
-from .leave_one_out import mean_and_error
 from .map import Counted, LinearMap, require_symmetric
 from .orthonormal import host
 from .progress import Meter, Progress
 from .quadrature import WIDTH, quadrature
+from .samples import mean_and_error
 
 Array = Any
 
@@ -90,7 +90,7 @@ def logdet(
         return _estimated(
             counted,
             lambda values: xp.log(values + shift),
-            lambda nodes: _require_positive(nodes + shift, eps * n),
+            lambda nodes: _require_positive(nodes + shift, eps * max(10.0, n**0.5)),
             tolerance,
             max_products,
             seed,
@@ -98,7 +98,7 @@ def logdet(
 
 
 def _require_positive(shifted: Any, relative: float) -> None:
-    """Raise unless all of the (damped) Ritz values are positive to working precision."""
+    """Raise unless all of the (damped) Ritz values are positive to working precision, √n · eps of the largest."""
     smallest, largest = float(np.min(shifted, initial=np.inf)), float(np.max(np.abs(shifted), initial=0.0))
     tiny = relative * largest
     if smallest < -tiny:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..backend.values import has_values
 from ..errors import MixedBackendError, ShapeError
 from ..trees import ParameterSpace
 from .base import Operator, check_damping, check_rank
@@ -71,11 +72,14 @@ class Kronecker(Operator):
     def eigenbasis(self) -> KroneckerEigen:
         """The same matrix in the eigenbasis of its factors, (Q_1 ⊗ …) diag(λ_1 ⊗ …) (Q_1 ⊗ …)ᵀ; computed once and kept."""
         self._require_symmetric("the eigenbasis")
-        if self._spectrum is None:
-            pairs = [factor.eigh() for factor in self.factors]
-            values = outer(self.xp, [value for value, _ in pairs])
-            self._spectrum = KroneckerEigen([q for _, q in pairs], values, backend=self.backend, space=self.space)
-        return self._spectrum
+        if self._spectrum is not None:
+            return self._spectrum
+        pairs = [factor.eigh() for factor in self.factors]
+        values = outer(self.xp, [value for value, _ in pairs])
+        spectrum = KroneckerEigen([q for _, q in pairs], values, backend=self.backend, space=self.space)
+        if has_values(values):  # what belongs to a program that is being compiled does not outlive it
+            self._spectrum = spectrum
+        return spectrum
 
     def _matmat(self, v: Array) -> Array:
         return apply_factors(self.xp, [factor.array for factor in self.factors], v)
@@ -85,23 +89,41 @@ class Kronecker(Operator):
 
     def _solve(self, v: Array, damping: Any) -> Array:
         if isinstance(damping, (int, float)) and damping == 0:
+            # Forming the inverses pays from the second solve on, for which they are kept.
+            if self._inverse is None and not self._solved_before:
+                self._solved_before = True
+                return self._solve_by_factors(v)
             return self.inverse()._matmat(v)
         if not self.symmetric:
             return super()._solve(v, damping)
         return self.eigenbasis()._solve(v, damping)
 
+    def _solve_by_factors(self, v: Array) -> Array:
+        """(A_1⁻¹ ⊗ …) V, each factor solved for the columns of all others."""
+        xp, shape, before = self.xp, tuple(v.shape), 1
+        for factor in self.factors:
+            n = factor.shape[0]
+            columns = xp.permute_dims(xp.reshape(v, (before, n, -1)), (1, 0, 2))
+            solved = xp.reshape(factor._solve(xp.reshape(columns, (n, -1)), 0.0), tuple(columns.shape))
+            v, before = xp.permute_dims(solved, (1, 0, 2)), before * n
+        return xp.reshape(v, shape)
+
     def inverse(self, damping: Any = 0.0) -> Operator:
         """(A + damping·I)⁻¹: again a Kronecker product without damping, in the eigenbasis of the factors with it."""
         damping = check_damping(damping)
         if isinstance(damping, (int, float)) and damping == 0:
-            if self._inverse is None:
-                self._inverse = self._like([factor.inverse() for factor in self.factors])
-            return self._inverse
+            inverse = self._inverse
+            if inverse is None:
+                inverse = self._like([factor.inverse() for factor in self.factors])
+                if has_values(inverse.factors[0].array):
+                    self._inverse = inverse
+            return inverse
         if not self.symmetric:
             return super().inverse(damping)
         return self.eigenbasis().inverse(damping)
 
     _inverse: Kronecker | None = None
+    _solved_before = False
 
     def power(self, p: float, damping: Any = 0.0) -> Kronecker | KroneckerEigen:
         """(A + damping·I)^p. Two negative definite factors make a positive product, so signs are those of the product."""

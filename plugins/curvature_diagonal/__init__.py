@@ -7,5 +7,5 @@ import curvature as cv
 
 @cv.hookimpl
 def curvature_register_approximations() -> list[cv.ApproximationSpec]:
-    """The exact diagonal."""
+    """The diagonal."""
     return [cv.ApproximationSpec("diagonal", loader="curvature_diagonal.method:DiagonalMethod")]

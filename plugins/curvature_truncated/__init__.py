@@ -7,5 +7,8 @@ import curvature as cv
 
 @cv.hookimpl
 def curvature_register_approximations() -> list[cv.ApproximationSpec]:
-    """None yet."""
-    return []
+    """The truncated Neumann series and truncated conjugate gradients."""
+    return [
+        cv.ApproximationSpec("neumann", loader="curvature_truncated.neumann:Neumann"),
+        cv.ApproximationSpec("conjugate-gradients", loader="curvature_truncated.conjugate_gradients:ConjugateGradients"),
+    ]

@@ -132,9 +132,12 @@ def no_step_without_damping_changes(case: Case) -> None:
     )
 
 
-@check("approximation", "method", applies=lambda case: case.scenario.size > 2 and not case.scenario.batches)
-def statistics_merge(case: Case) -> None:
-    """Statistics of two parts of the data, merged with their shares, make the operator of the whole."""
+def _in_parts(case: Case) -> bool:
+    return case.scenario.size > 2 and not case.scenario.batches
+
+
+def _merged(case: Case) -> cv.Operator:
+    """The operator of the statistics of two parts of the data, merged with their shares."""
     method, scenario = case.setting.approximation, case.scenario
     assert method is not None
     weights = np.ones(scenario.size) if scenario.weights is None else scenario.weights
@@ -148,16 +151,51 @@ def statistics_merge(case: Case) -> None:
         )
         statistics.append(cv.estimate(part.matrix("fisher"), method, part.problem.backend))
         shares.append(float(weights[rows].sum() / weights.sum()))
-    merged = cv.build(method, method.merge(statistics, shares), case.problem.structure)
+    structure = case.problem.structure.of(case.with_scenario(reduction="mean").matrix("fisher"))
+    merged: cv.Operator = cv.build(method, method.merge(statistics, shares), structure)
+    return merged
+
+
+@check("approximation", "method", applies=lambda case: _in_parts(case) and case.setting.approximation.merges == "exact")
+def statistics_merge(case: Case) -> None:
+    """Statistics of two parts of the data, merged with their shares, make the operator of the whole."""
     mean = case.with_scenario(reduction="mean")
     case.close(
-        merged.to_dense(),
+        _merged(case).to_dense(),
         case.dense(mean.approximation()),
         "the operator of merged statistics",
         formula="the operator of the statistics of all data: statistics are averages over examples, so they merge by "
-        "weighted average (override Approximation.merge where they do not)",
+        "weighted average (override Approximation.merge where they do not, or say merges = 'approximate')",
         causes="products or inverses stored as statistics",
         tolerance=10,
+    )
+
+
+@check("approximation", "method", applies=lambda case: _in_parts(case) and case.setting.approximation.merges == "approximate")
+def statistics_merge_nearly(case: Case) -> None:
+    """Statistics merged with themselves make the same operator; those of two parts one as large as that of the whole."""
+    method = case.setting.approximation
+    assert method is not None
+    mean = case.with_scenario(reduction="mean")
+    matrix = mean.matrix("fisher")
+    whole = case.dense(mean.approximation())
+    statistics = cv.estimate(matrix, method, case.problem.backend)
+    twice = cv.build(method, method.merge([statistics, statistics], [0.25, 0.75]), mean.problem.structure.of(matrix))
+    case.close(
+        twice.to_dense(),
+        whole,
+        "the operator of statistics merged with themselves",
+        formula="the operator of those statistics, whatever the shares",
+        causes="shares that are applied twice, or to a part of the statistics only",
+        tolerance=100,
+    )
+    ratio = float(np.trace(case.dense(_merged(case)))) / float(np.trace(whole))
+    expect(
+        1 / 3 <= ratio <= 3,
+        "trace of the operator of merged statistics / trace of that of the whole",
+        f"{ratio:.4g}",
+        formula="about 1",
+        causes="shares that are left out, or applied twice",
     )
 
 

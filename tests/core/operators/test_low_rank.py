@@ -91,7 +91,7 @@ def test_undamped_powers_stay_of_low_rank(operator, dense, spectrum):
         assert isinstance(root, LowRank)
         close(operator, (root.to_dense()), operator.backend.to_numpy(Dense(operator.to_dense()).power(0.5).to_dense()), 1e-7)
     else:
-        with pytest.raises(cv.NotPositiveDefiniteError, match="a damping above .* more would do"):
+        with pytest.raises(cv.NotPositiveDefiniteError, match=r"a damping above .* more would do"):
             operator.power(0.5)
 
 
@@ -104,7 +104,7 @@ def test_undamped_inverses(operator, dense, spectrum):
         assert isinstance(operator.inverse(), LowRank)
         return
     for attempt in (lambda: operator.solve(b), operator.inverse, lambda: operator.power(-1)):
-        with pytest.raises(cv.SingularMatrixError, match="a damping of (.*) or more would do") as caught:
+        with pytest.raises(cv.SingularMatrixError, match=r"a damping of (.*) or more would do") as caught:
             attempt()
     enough = float(str(caught.value).rpartition("a damping of ")[2].partition(" or")[0])
     if np.all(spectrum >= 0):

@@ -111,7 +111,7 @@ def test_solve_inverse_and_determinant(operator, dense, generator, damping):
     if np.linalg.eigvalsh(shifted)[0] > 0:
         close(operator, operator.logdet(damping), np.linalg.slogdet(shifted)[1])
     else:
-        with pytest.raises(cv.NotPositiveDefiniteError, match="a damping above .* more would do"):
+        with pytest.raises(cv.NotPositiveDefiniteError, match=r"a damping above .* more would do"):
             operator.logdet(damping)
 
 

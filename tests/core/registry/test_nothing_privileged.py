@@ -13,7 +13,14 @@ import curvature as cv
 
 ROOT = Path(__file__).resolve().parents[3]
 PLUGINS = sorted(path.parent for root in ("backends", "plugins") for path in (ROOT / root).glob("*/__init__.py"))
-PUBLIC = {"curvature", "curvature.operators", "curvature.autodiff", "curvature.backend", "curvature.trees"}
+PUBLIC = {
+    "curvature",
+    "curvature.autodiff",
+    "curvature.backend",
+    "curvature.linalg",
+    "curvature.operators",
+    "curvature.trees",
+}
 
 
 def _sources(folder: Path) -> Iterator[tuple[Path, ast.Module]]:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import curvature as cv
+from curvature import nn
 from curvature.operators import Kronecker
 
 
@@ -157,6 +158,29 @@ def test_expand_equals_reduce_after_the_reduction_and_not_before(be, generator):
     before, after = errors(cv.Fisher(task), sharing="expand")
     assert after < 1e-12
     assert before > 1e-2
+
+
+@pytest.mark.parametrize("pool", ["sum", "mean"])
+def test_reduce_is_exact_for_a_shallow_convolution_that_is_pooled(be, generator, pool):
+    """Convolution, pooling, squared error (Eschenhagen et al. 2023): a linear map of the pooled patches; expand is another."""
+
+    def apply(params, x):
+        xp = cv.namespace(x)
+        return getattr(xp, pool)(nn.conv2d(x, params["weight"], params["bias"]), axis=(2, 3))
+
+    params = {"weight": be.asarray(generator.standard_normal((3, 2, 2, 2))), "bias": be.asarray(generator.standard_normal(3))}
+    x, y = be.asarray(generator.standard_normal((5, 2, 4, 3))), be.asarray(generator.standard_normal((5, 3)))
+    task = cv.Problem(cv.Model(apply, params), cv.Gaussian(), (x, y))
+    for kind in (cv.Fisher, cv.GGN):
+        assert max(errors(kind(task), sharing="reduce")) < 1e-12
+        assert min(errors(kind(task), sharing="expand")) > 1e-2
+
+
+def test_reduce_and_expand_are_one_without_shared_positions(be, generator):
+    task = problem(be, generator, 6)
+    for kind in MATRICES:
+        one, two = (be.to_numpy(cv.approximate(kind(task), "kfac", sharing=s).to_dense()) for s in ("expand", "reduce"))
+        np.testing.assert_allclose(one, two, rtol=1e-12, atol=1e-15)
 
 
 def test_a_hessian_is_refused(generator):
