@@ -100,7 +100,7 @@ def compare(
             raise BadInput("--plot needs matplotlib, which is not installed; run: pip install 'curvature[plot]'")
         chosen = None if dtype is None else dtype.value
         found = load_problem(problem, backend=backend, device=device, dtype=chosen, seed=seed)
-        options = {"damping": damping, "exact": exact, "probes": probes, "repeats": repeats, "seed": seed}
+        options: dict[str, Any] = {"damping": damping, "exact": exact, "probes": probes, "repeats": repeats, "seed": seed}
         with warnings.catch_warnings(record=True) as said, said_plainly():
             warnings.simplefilter("always", CurvatureWarning)
             comparison = compare_approximations(MATRICES[matrix](found, seed), names, **options)

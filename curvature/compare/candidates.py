@@ -61,10 +61,9 @@ def label_of(candidate: Candidate) -> str:
     if isinstance(candidate, Operator):
         return candidate.structure
     name = type(candidate).name or type(candidate).__name__
-    if not dataclasses.is_dataclass(candidate):
-        return name
+    given: Any = candidate
     options = []
-    for field in dataclasses.fields(candidate):
+    for field in dataclasses.fields(given) if dataclasses.is_dataclass(given) else ():
         value = getattr(candidate, field.name)
         if field.repr and not _is_default(field, value):
             options.append(f"{field.name}={value!r}")

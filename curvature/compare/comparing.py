@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from numbers import Real
 from typing import Any
 
-from ..approximation.sweeps import Sweep
 from ..errors import DataError
-from ..linalg import frobenius_norm
 from ..linalg.adaptive import keep
 from ..linalg.progress import Meter, Progress
-from ..matrices import GaussNewtonMatrix
 from ..operators import Operator
 from .candidates import Candidate, candidates
 from .dense import dense_of
@@ -22,15 +18,12 @@ from .making import Made, Steps, make_all, median
 from .number import Number
 from .record import versions
 from .result import Comparison, Row
+from .setting import default_damping, describe, gradient_of
 
 Array = Any
-Tree = Any
 
 EXACT_PARAMETERS = 2000
 """Largest number of parameters for which the dense matrix is formed by default."""
-
-SHARE = 1e-2
-"""The default damping is this share of the mean eigenvalue."""
 
 
 def compare(
@@ -92,7 +85,7 @@ def compare(
     """
     _check(matrix, damping, probes, examples, repeats)
     chosen = candidates(matrix, methods)
-    g = _gradient(matrix, gradient)
+    g = gradient_of(matrix, gradient)
     # Where nobody said how, the certificate may still be exact: from the Gram matrix of few gradients.
     certify = {"exact": None if exact is None else False, "examples": examples, "probes": max(probes, 3)}
     dense = matrix.shape[0] <= EXACT_PARAMETERS if exact is None else exact
@@ -116,9 +109,7 @@ class _Run:
         self.reference: Exact | Estimated | None = None
         self.damping, self.rule = 0.0, ""
 
-    def carry_out(
-        self, chosen: Mapping[str, Candidate], damping: float | None, certify: dict[str, Any], tell: Steps
-    ) -> None:
+    def carry_out(self, chosen: Mapping[str, Candidate], damping: float | None, certify: dict[str, Any], tell: Steps) -> None:
         matrix, settings = self.matrix, self.settings
         tell("the matrix")
         dense = dense_of(matrix) if settings["exact"] else None
@@ -198,50 +189,8 @@ def _check(matrix: Any, damping: Any, probes: Any, examples: Any, repeats: Any) 
     if not isinstance(matrix, Operator):
         raise DataError(f"compare takes a curvature matrix such as curvature.Fisher(problem), got a {type(matrix).__name__}")
     matrix._require_symmetric("a comparison")
-    if damping is not None and not (isinstance(damping, Real) and math.isfinite(damping) and damping > 0):
+    if damping is not None and not (isinstance(damping, (int, float)) and math.isfinite(damping) and damping > 0):
         raise DataError(f"damping is a finite number > 0, or None for a hundredth of the mean eigenvalue; got {damping!r}")
     for name, value, least in (("probes", probes, 2), ("examples", examples, 3), ("repeats", repeats, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:
             raise DataError(f"{name} is a whole number ≥ {least}, got {value!r}")
-
-
-def _gradient(matrix: Operator, gradient: Any) -> Array:
-    """g as a vector (P,) of the matrix's own arrays."""
-    problem = getattr(matrix, "problem", None)
-    if gradient is None:
-        if problem is None:
-            raise DataError(
-                f"a {type(matrix).__name__} belongs to no problem, so there is no gradient whose natural gradients could be "
-                f"compared; give one, gradient=(P,)"
-            )
-        gradient = problem.gradient()
-    found: list[Array] = []
-    matrix._on(gradient, lambda column: found.append(column) or column, rows=matrix.shape[0])  # type: ignore[func-returns-value]
-    return found[0][:, 0]
-
-
-def default_damping(matrix: Operator, dense: Any = None) -> tuple[float, str]:
-    """(δ, where it comes from) where nobody gives one."""
-    n = matrix.shape[0]
-    if isinstance(matrix, GaussNewtonMatrix):
-        scale, name = (_trace(matrix) if dense is None else float(dense.trace())) / n, "the mean eigenvalue tr F / P"
-    else:
-        norm = float(frobenius_norm(matrix, progress=False).value) if dense is None else float((dense**2).sum()) ** 0.5
-        scale, name = norm / n**0.5, "the root mean square eigenvalue ‖F‖ / √P"
-    if not scale > 0:
-        raise DataError("the matrix is zero, so it sets no scale for the damping; give damping=")
-    return SHARE * scale, f"{SHARE:g} × {name}"
-
-
-def _trace(matrix: GaussNewtonMatrix) -> float:
-    """Σ of the squared gradients: exact, by one pass over the data."""
-    with Sweep(matrix) as sweep:
-        squares: Tree = sweep.averages([matrix.squared_gradients])[0]
-    return sum(float(matrix.xp.sum(part)) for part in squares.values())
-
-
-def describe(matrix: Operator) -> str:
-    """What is approximated, in words."""
-    name = type(matrix).__name__
-    samples = getattr(matrix, "samples", None)
-    return name if samples is None else f"{name}(samples={samples})"

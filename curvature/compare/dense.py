@@ -25,10 +25,13 @@ def on_host(operator: Operator, array: Array) -> np.ndarray:
 def dense_of(operator: Operator) -> np.ndarray:
     """The matrix (P, P) of a symmetric operator, in float64."""
     if isinstance(operator, GaussNewtonMatrix) and all(x.kind != "general" for x in operator.problem.structure.layers):
-        dense = _of_gradients(operator)
-    else:
-        dense = on_host(operator, operator.to_dense())
-    return (dense + dense.T) / 2
+        return _symmetric(_of_gradients(operator))
+    return _symmetric(on_host(operator, operator.to_dense()))
+
+
+def _symmetric(dense: Any) -> np.ndarray:
+    symmetric: np.ndarray = (dense + dense.T) / 2
+    return symmetric
 
 
 def _of_gradients(matrix: GaussNewtonMatrix) -> np.ndarray:

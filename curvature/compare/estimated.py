@@ -8,18 +8,17 @@ from typing import Any
 
 import numpy as np
 
-from ..approximation import certificate
+from ..approximation.certify import certificate
 from ..errors import ConvergenceError, NotPositiveDefiniteError, UnsupportedError
-from ..linalg import Estimate, conjugate_gradient, trace_of_function
-from ..linalg.student import student_quantile
+from ..linalg import conjugate_gradient, trace_of_function
 from ..operators import Operator
 from .dense import on_host
+from .intervals import blurred, interval, mean_of
 from .number import Number
 from .quality import REASONED, Quality, directions, inverts, reason_of, solved
 
 Array = Any
 
-LEVEL = 0.95
 TOLERANCE = 0.02
 """Relative standard error of the log determinant and the effective dimension of the matrix that is aimed at."""
 ITERATIONS = 1000
@@ -148,7 +147,7 @@ class Estimated:
             return on_host(matrix, self._kept._matmat(column))[:, 0] + damping * v
 
         cosine, step = directions(x, reason, self._step, self._reason, product)
-        return _blurred(cosine, step, self._step, self.residual * _norm(matrix, self._gradient), damping, product)
+        return blurred(cosine, step, self._step, self.residual * _norm(matrix, self._gradient), damping, product)
 
     def _divergence(self, operator: Operator) -> tuple[Number, Number]:
         """(KL, effective dimension) of one approximation: closed forms where it has them, the common probes for the rest."""
@@ -204,50 +203,9 @@ def _kept(matrix: Operator) -> Operator:
     return linearised
 
 
-def interval(found: Estimate) -> Number:
-    """An estimate as a number with its 95 % interval."""
-    return Number.estimated(float(found.value), *(float(x) for x in found.interval(LEVEL)))
-
-
-def mean_of(samples: np.ndarray) -> Number:
-    """The mean of independent samples with Student's interval."""
-    n = samples.shape[0]
-    half = student_quantile(0.5 + LEVEL / 2, n - 1) * float(np.std(samples, ddof=1)) / n**0.5
-    return Number.within(float(np.mean(samples)), half)
-
-
 def _value(number: Number | None) -> float:
     return math.inf if number is None or number.value is None else number.value
 
 
 def _norm(matrix: Operator, v: Array) -> float:
     return float(np.linalg.norm(on_host(matrix, v)))
-
-
-def _blurred(
-    cosine: Number,
-    step: Number,
-    exact: np.ndarray | None,
-    residual: float,
-    damping: float,
-    product: Callable[[np.ndarray], np.ndarray],
-) -> tuple[Number, Number]:
-    """The two with bounds for what the residual r of the exact natural gradient x̂ leaves open.
-
-    ‖x̂ - x‖ ≤ ‖r‖ / δ bounds the angle between x̂ and x, and ‖x̂ - x‖_{F+δI} ≤ ‖r‖ / √δ the relative error.
-    """
-    if exact is None or residual == 0:
-        return cosine, step
-    if cosine.value is not None:
-        ratio = min(residual / damping / float(np.linalg.norm(exact)), 1.0)
-        angle, slack = math.acos(min(max(cosine.value, -1.0), 1.0)), math.asin(ratio)
-        cosine = Number.estimated(cosine.value, math.cos(min(angle + slack, math.pi)), math.cos(max(angle - slack, 0.0)))
-    if step.value is not None:
-        size = float(exact @ product(exact)) ** 0.5
-        open_ = residual / damping**0.5 / size
-        if open_ < 1:
-            low, high = max(step.value - open_, 0.0) / (1 + open_), (step.value + open_) / (1 - open_)
-            step = Number.estimated(step.value, low, high)
-        else:
-            step = Number.missing("not converged")
-    return cosine, step

@@ -96,5 +96,3 @@ class Exact:
             return Number.missing("indefinite")
         value = 0.5 * (float(np.sum(self._damped * inverse)) - inverse.shape[0] - self._logdet + logdet)
         return Number.known(max(value, 0.0))
-
-

@@ -1,4 +1,4 @@
-"""Approximations are made, and timed: every one once in each round, in a new order, so that drift of the machine hits all alike."""
+"""Approximations are made, and timed: each once in every round, in a new order, so that drift of the machine hits all."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def draw(comparison: Comparison, path: Path | None) -> Any:
 
     # Without pyplot: no global state, and no display is looked for.
     figure = Figure(figsize=(13.5, max(5.6, 1.6 + 0.42 * len(rows))), dpi=150, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
+    canvas: Any = FigureCanvasAgg(figure)
     names = [name for name in BARS if any(row.value(name) is not None for row in rows)]
     timed = any(row.seconds is not None for row in rows)
     widths = [2.3] + [1.0] * min(3, len(names))
@@ -89,9 +89,7 @@ def _scatter(axes: Any, comparison: Comparison, rows: list[Row], timed: bool) ->
     gradient = comparison.gradient_seconds
     if timed and gradient is not None:
         axes.axvline(gradient, color=REFERENCE, linewidth=1.0, linestyle=":")
-        axes.text(
-            gradient, 0.995, " one gradient", color=REFERENCE, fontsize=8, va="top", transform=axes.get_xaxis_transform()
-        )
+        axes.text(gradient, 0.995, " one gradient", color=REFERENCE, fontsize=8, va="top", transform=axes.get_xaxis_transform())
     axes.grid(True, which="major", color="0.92", linewidth=0.8)
     _plain(axes)
     return labels
@@ -116,7 +114,9 @@ def _bars(axes: Any, comparison: Comparison, rows: list[Row], name: str) -> None
         if value is not None:
             axes.barh(height, length - start, left=start, height=0.66, color=BEST if is_best(comparison, row, name) else PLAIN)
         end = length if value is not None else start
-        axes.annotate(shown(row, name), (end, height), xytext=(3, 0), textcoords="offset points", va="center", fontsize=6.5, color="0.25")
+        axes.annotate(
+            shown(row, name), (end, height), xytext=(3, 0), textcoords="offset points", va="center", fontsize=6.5, color="0.25"
+        )
     if logarithmic:
         axes.set_xscale("log")
         axes.set_xlim(start, start * (reach / start) ** 1.75)

@@ -56,7 +56,7 @@ def inverts(operator: Operator, rhs: Array, solution: np.ndarray, damping: float
     residual = on_host(operator, operator @ x + damping * x - rhs)
     size = float(np.linalg.norm(on_host(operator, rhs)))
     eps = float(operator.xp.finfo(operator.dtype).eps)
-    return float(np.linalg.norm(residual)) <= 100 * eps**0.5 * size
+    return bool(np.linalg.norm(residual) <= 100 * eps**0.5 * size)
 
 
 def _name(operator: Operator) -> str:
@@ -84,4 +84,3 @@ def directions(
     if squares[1] <= 0 or squares[0] < 0:
         return cosine, Number.missing("indefinite")
     return cosine, Number.known((squares[0] / squares[1]) ** 0.5)
-

@@ -86,10 +86,13 @@ def load(path: Path) -> Comparison:
         raise FileFormatError(f"{path} is no JSON: {error}") from None
     check(record, str(path))
     given = {name: record[name] for name in _TYPES if name not in ("rows", "effective_dimension")}
-    rows = tuple(
-        Row(**{name: Number(**value) if name in _NUMBERS else value for name, value in row.items()}) for row in record["rows"]
-    )
+    rows = tuple(_row(row) for row in record["rows"])
     return Comparison(rows=rows, effective_dimension=Number(**record["effective_dimension"]), **given)
+
+
+def _row(record: dict[str, Any]) -> Row:
+    cells: dict[str, Any] = {name: Number(**value) if name in _NUMBERS else value for name, value in record.items()}
+    return Row(**cells)
 
 
 def check(record: Any, what: str) -> None:
@@ -119,5 +122,3 @@ def _check_fields(found: Any, types: dict[str, tuple[type, ...]], where: str) ->
         allowed = types[name]
         if not isinstance(value, allowed) or (isinstance(value, bool) and bool not in allowed):
             raise FileFormatError(f"{where}: {name} is {value!r}")
-
-

@@ -2,32 +2,28 @@
 
 from __future__ import annotations
 
-import statistics
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from numbers import Real
 from typing import Any
 
 from ..approximation import Approximation, Layout, approximate, certificate, layout_of
-from ..errors import CurvatureError, DataError, UnsupportedError
+from ..errors import DataError
 from ..linalg.progress import Meter, Progress
 from ..matrices import CurvatureMatrix, Fisher
 from ..problem import Problem
 from ..registry import approximations
 from ..registry.methods import REQUIRED
+from .budgets import excluded, too_small, tried
 from .candidates import candidates
-from .making import Steps, timed
-from .memory import held_bytes
+from .making import Steps
+from .predicting import gradient_seconds, predicted
 from .subsets import subset
 from .suggestion import Option, Suggestion
 from .table import digits, seconds, size
 
 EXAMPLES = 128
 """How many examples errors are measured on, where all of them would take too long."""
-
-FEW = (4, 16)
-"""Numbers of examples on which an approximation is measured that does not say what it takes."""
 
 EQUAL = 1.02
 """Errors within this factor count as equal: then the quicker approximation is suggested."""
@@ -78,16 +74,16 @@ def suggest(
     with Meter(progress) as meter:
         tell = Steps(meter, 1 + 2 * len(chosen))
         tell("one gradient")
-        gradient = _gradient_seconds(target)
+        gradient = gradient_seconds(target)
         rate = gradient / layout.gradient
         options = []
         for label, method in chosen.items():
             tell(f"what {label} takes")
-            options.append(_predicted(target, layout, label, method, rate, seed))
-        options = [_excluded(option, memory, time) for option in options]
-        options = _tried(target, layout, options, seed)
+            options.append(predicted(target, layout, label, method, rate, seed))
+        options = [excluded(option, memory, time) for option in options]
+        options = tried(target, layout, options, seed)
         if all(option.excluded for option in options):
-            raise DataError(_too_small(options, memory, time))
+            raise DataError(too_small(target, layout, options, memory, time, seed))
         options, where = _measured(target, layout, options, rate, effort, seed, tell)
     best = _best(options)
     return Suggestion(best.label, best.method, _reasons(best, options, where, memory, time), tuple(options), gradient)
@@ -97,9 +93,9 @@ def _check(problem: Any, memory: Any, time: Any, effort: Any) -> None:
     if not isinstance(problem, Problem):
         raise DataError(f"suggest takes a curvature.Problem, got a {type(problem).__name__}")
     for name, value, unit in (("memory", memory, "bytes"), ("time", time, "seconds")):
-        if value is not None and not (isinstance(value, Real) and value > 0):
+        if value is not None and not (isinstance(value, (int, float)) and value > 0):
             raise DataError(f"{name} is a number of {unit} > 0, or None for no limit; got {value!r}")
-    if not (isinstance(effort, Real) and effort >= 0):
+    if not (isinstance(effort, (int, float)) and effort >= 0):
         raise DataError(f"effort is a number of seconds ≥ 0, got {effort!r}")
 
 
@@ -121,107 +117,6 @@ def _methods(matrix: CurvatureMatrix, methods: Any) -> dict[str, Approximation]:
         if not isinstance(one, Approximation):
             raise DataError(f"{label!r} was made already; suggest takes approximations that are yet to be made")
     return found  # type: ignore[return-value]
-
-
-def _gradient_seconds(matrix: CurvatureMatrix) -> float:
-    """The median of five; the first one, in which programs are compiled and memory is taken, is left out."""
-    taken = [timed(matrix, matrix.problem.loss_and_gradient)[0] for _ in range(6)]
-    return statistics.median(taken[1:])
-
-
-# Predictions --------------------------------------------------------------------------------------------
-
-
-def _predicted(matrix: CurvatureMatrix, layout: Layout, label: str, method: Approximation, rate: float, seed: int) -> Option:
-    """What a method takes."""
-    try:
-        cost = method.cost(layout)
-        if cost is not None:
-            return Option(label, method, cost.bytes + cost.bytes_solving, cost.flops * rate, "counted", cost.detail)
-        bytes_, taken = _extrapolated(matrix, layout, method, seed)
-    except CurvatureError as error:
-        return Option(label, method, excluded=str(error))
-    return Option(label, method, bytes_, taken, "measured")
-
-
-def _extrapolated(matrix: CurvatureMatrix, layout: Layout, method: Approximation, seed: int) -> tuple[int, float]:
-    """(bytes, seconds) on all examples, from two small numbers of them: both are taken to be linear in the number."""
-    sizes = sorted({min(n, layout.examples) for n in FEW})
-    found = []
-    for n in sizes:
-        few = matrix.at(subset(matrix.problem, layout.examples, n, seed))
-        _make(few, method)  # what is found or compiled once is not what it takes
-        taken, held = zip(*(_make(few, method) for _ in range(2)), strict=True)
-        found.append((min(taken), max(held)))
-    (first, held), (last, more) = found[0], found[-1]
-    if len(sizes) == 1:
-        return held, first
-    further = (layout.examples - sizes[0]) / (sizes[-1] - sizes[0])
-    return held + round(max(more - held, 0) * further), first + max(last - first, 0.0) * further
-
-
-def _make(matrix: CurvatureMatrix, method: Approximation) -> tuple[float, int]:
-    """(seconds to make an approximation and solve with it, bytes that it then holds)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made, operator = timed(matrix, lambda: approximate(matrix, method))
-        rhs = matrix.xp.ones((matrix.shape[0],), dtype=matrix.dtype, device=matrix.backend.device)
-        damping = float(operator.norm()) or 1.0  # large enough for any structure
-        solved, _ = timed(matrix, lambda: operator.solve(rhs, damping))
-    return made + solved, held_bytes(operator)
-
-
-# Budgets ------------------------------------------------------------------------------------------------
-
-
-def _excluded(option: Option, memory: float | None, time: float | None) -> Option:
-    if option.excluded:
-        return option
-    over = []
-    if memory is not None and option.bytes is not None and option.bytes > memory:
-        over.append(f"needs {size(option.bytes)}")
-    if time is not None and option.seconds is not None and option.seconds > time:
-        over.append(f"takes {seconds(option.seconds)}")
-    return replace(option, excluded=" and ".join(over))
-
-
-def _too_small(options: Sequence[Option], memory: float | None, time: float | None) -> str:
-    """What is said where nothing fits."""
-    known = [option for option in options if option.bytes is not None and option.seconds is not None]
-    if not known:
-        return "no approximation can be made of this matrix: " + "; ".join(f"{o.label}: {o.excluded}" for o in options)
-    smallest = min(known, key=lambda option: (option.bytes, option.seconds))
-    quickest = min(known, key=lambda option: (option.seconds, option.bytes))
-    budget = [] if memory is None else [f"memory={size(memory)}"]
-    budget += [] if time is None else [f"time={seconds(time)}"]
-    wanted = [f"the smallest, {smallest.label!r}, needs {_needs(smallest)}"]
-    if quickest is not smallest:
-        wanted.append(f"the quickest, {quickest.label!r}, {_needs(quickest)}")
-    return f"no approximation fits {' and '.join(budget) or 'the matrix'}: {'; '.join(wanted)}"
-
-
-def _needs(option: Option) -> str:
-    """Both numbers, in units that can be given back as a budget."""
-    return f"memory={option.bytes} bytes and time={option.seconds:.2g} s"
-
-
-# Errors -------------------------------------------------------------------------------------------------
-
-
-def _tried(matrix: CurvatureMatrix, layout: Layout, options: Sequence[Option], seed: int) -> list[Option]:
-    """Those that are refused on two examples are left out."""
-    two = matrix.at(subset(matrix.problem, layout.examples, 2, seed))
-    found = []
-    for option in options:
-        if not option.excluded and option.how == "counted":
-            try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")
-                    approximate(two, option.method)
-            except UnsupportedError as error:
-                option = replace(option, excluded=f"refused: {error}")
-        found.append(option)
-    return found
 
 
 def _measured(
@@ -264,9 +159,7 @@ def _best(options: Sequence[Option]) -> Option:
     return min(near, key=lambda option: option.seconds or 0.0)
 
 
-def _reasons(
-    best: Option, options: Sequence[Option], where: str, memory: float | None, time: float | None
-) -> tuple[str, ...]:
+def _reasons(best: Option, options: Sequence[Option], where: str, memory: float | None, time: float | None) -> tuple[str, ...]:
     fitting = [option for option in options if not option.excluded]
     lines = []
     if best.error is not None:
@@ -286,4 +179,3 @@ def _reasons(
     if left:
         lines.append(f"{left} of {len(options)} were left out")
     return tuple(lines)
-

@@ -78,8 +78,8 @@ def _aligned(comparison: Comparison, names: list[str]) -> list[str]:
         rows.append([_label(comparison, row), *(_cell(comparison, row, name) for name in names)])
     # A star stands in a column of its own, so that numbers stay below one another.
     starred = [any(row[i].endswith("*") for row in rows) for i in range(len(names) + 1)]
-    for row in rows:
-        row[1:] = [c if c.endswith("*") or not starred[i + 1] else f"{c} " for i, c in enumerate(row[1:])]
+    for line in rows:
+        line[1:] = [c if c.endswith("*") or not starred[i + 1] else f"{c} " for i, c in enumerate(line[1:])]
     widths = [max(len(row[i]) for row in rows) for i in range(len(names) + 1)]
     return [
         "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))]).rstrip()

@@ -64,18 +64,18 @@ class Diagonal(Operator):
         return self.entries[:, None] * v
 
     def _solve(self, v: Array, damping: Any) -> Array:
-        return powered(self.xp, self.entries, -1, damping)[:, None] * v
+        return powered(self.xp, self.entries, -1, damping, size=1)[:, None] * v
 
     def inverse(self, damping: Any = 0.0) -> Diagonal:
         return self.power(-1, damping)
 
     def power(self, p: float, damping: Any = 0.0) -> Diagonal:
         damping = check_damping(damping)
-        return self._like(powered(self.xp, self.entries, p, damping))
+        return self._like(powered(self.xp, self.entries, p, damping, size=1))
 
     def logdet(self, damping: Any = 0.0) -> Array:
         damping = check_damping(damping)
-        return log_determinant(self.xp, self.entries, damping)
+        return log_determinant(self.xp, self.entries, damping, size=1)
 
     def diagonal(self) -> Array:
         return self.entries

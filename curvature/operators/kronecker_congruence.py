@@ -98,7 +98,7 @@ class KroneckerCongruence(Operator):
         xp = self.xp
         return KroneckerCongruence(
             [xp.matrix_transpose(c) for c in self.inverse_bases],
-            powered(xp, self.values, -1, 0.0),
+            powered(xp, self.values, -1, 0.0, size=sum(self.values.shape)),
             inverse_bases=[xp.matrix_transpose(c) for c in self.bases],
             backend=self.backend,
             space=self.space,
@@ -114,7 +114,7 @@ class KroneckerCongruence(Operator):
         # det (C_1 ⊗ C_2) = det(C_1)^n_2 det(C_2)^n_1.
         one, two = (self.xp.linalg.slogdet(c)[1] for c in self.bases)
         n, m = (int(size) for size in self.values.shape)
-        return log_determinant(self.xp, self.values, 0.0) + 2.0 * (m * one + n * two)
+        return log_determinant(self.xp, self.values, 0.0, size=n + m) + 2.0 * (m * one + n * two)
 
     def diagonal(self) -> Array:
         flat = self.xp.reshape(self.values, (-1, 1))

@@ -18,6 +18,4 @@ def diagonal_cost(method: Any, layout: cv.Layout) -> cv.Cost:
         few = size <= method.exact_below
         statistics = layout.products(size if few else min(size, method.max_products or PRODUCTS))
         numbers = size if few else 2 * size  # with its error bars
-    return cv.Cost(
-        statistics, 0.0, layout.elementwise(3 * size), layout.nbytes(numbers), detail=cv.Detail.DIAGONAL
-    )
+    return cv.Cost(statistics, 0.0, layout.elementwise(3 * size), layout.nbytes(numbers), detail=cv.Detail.DIAGONAL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import curvature as cv
@@ -187,7 +188,7 @@ def tridiagonal_cost(method: Any, layout: cv.Layout) -> cv.Cost | None:
     if found is None:
         return None
     chain = [layer for layer in layout.layers if layer.is_matrix]
-    pairs = [(a, b) for a, b in zip(chain, chain[1:], strict=False) if a.is_unshared and b.is_unshared]
+    pairs = [(a, b) for a, b in pairwise(chain) if a.is_unshared and b.is_unshared]
     numbers = sum(a.d_in * b.d_in + a.d_out * b.d_out for a, b in pairs)
     solving = sum(a.d_in**2 + a.d_out**2 for a, _ in pairs)
     moments = 2.0 * layout.examples * sum(a.d_in * b.d_in + layout.columns * a.d_out * b.d_out for a, b in pairs)

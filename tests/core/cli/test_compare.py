@@ -143,7 +143,10 @@ def test_a_file_may_import_its_neighbours(tmp_path: Path) -> None:
     [
         ("x = 1\n", "defines no 'problem': give it a variable problem = curvature.Problem"),
         ("problem = 3\n", "problem is a int; make it a curvature.Problem"),
-        (VARIABLE.replace("\nproblem =", "\ntask =").replace("def problem", "def _make").replace("problem(cv", "_make(cv"), "it has task"),
+        (
+            VARIABLE.replace("\nproblem =", "\ntask =").replace("def problem", "def _make").replace("problem(cv", "_make(cv"),
+            "it has task",
+        ),
         ("x = 1\n\nx.nothing\n", "line 3: AttributeError: 'int' object has no attribute 'nothing'"),
         ("def f(:\n", "line 1: SyntaxError"),
         ("import sys\nsys.exit(3)\n", "line 2: SystemExit: 3"),

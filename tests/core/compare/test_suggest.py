@@ -157,8 +157,8 @@ def test_a_budget_of_memory_leaves_out_what_is_larger(problem):
     assert "needs" in found["exact"].excluded
     assert cv.suggest(problem, methods=["diagonal", "kfac", "exact"], memory=room - 1).label == "diagonal"
     assert isinstance(cv.approximate(cv.Fisher(problem), found.method), cv.Operator)
-    for words_ in ("suggested: kfac", "relative Frobenius error", "on all 40 examples", "1 of 3 were left out", "of 3.6"):
-        assert words_ in str(found) or words_ == "of 3.6"
+    for said in ("suggested: kfac", "relative Frobenius error", "on all 40 examples", "1 of 3 were left out"):
+        assert said in str(found)
     (line,) = [line for line in found.table().splitlines() if line.startswith("exact")]
     assert "needs" in line
 
@@ -168,7 +168,7 @@ def test_a_budget_of_time_leaves_out_what_is_slower(problem, monkeypatch):
 
     # A machine of a given speed: 1 ns for each operation of a gradient.
     layout = layout_of(cv.Fisher(problem))
-    monkeypatch.setattr(suggesting, "_gradient_seconds", lambda matrix: layout.gradient * 1e-9)
+    monkeypatch.setattr(suggesting, "gradient_seconds", lambda matrix: layout.gradient * 1e-9)
     names = ["diagonal", "kfac", "exact"]
     costs = {name: cv.approximation(name).cost(layout).flops * 1e-9 for name in names}
     assert costs["diagonal"] < costs["kfac"] < costs["exact"]
@@ -201,7 +201,7 @@ def test_errors_are_measured_on_some_where_all_would_take_too_long(problem, monk
 
     layout = layout_of(cv.Fisher(problem))
     monkeypatch.setattr(suggesting, "EXAMPLES", 10)
-    monkeypatch.setattr(suggesting, "_gradient_seconds", lambda matrix: layout.gradient * 1e-9)
+    monkeypatch.setattr(suggesting, "gradient_seconds", lambda matrix: layout.gradient * 1e-9)
     whole = cv.approximation("kfac").cost(layout).flops * 1e-9
     found = cv.suggest(problem, methods=["kfac"], effort=whole / 2)
     assert "on 10 examples" in found.reasons[0]

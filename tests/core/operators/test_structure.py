@@ -122,6 +122,17 @@ def test_a_singular_operator_names_a_damping_that_would_do():
             operator.logdet()
 
 
+def test_many_parameters_in_float32_need_no_large_damping():
+    """Rounding of an eigenvalue grows with the factors' sizes, not with how many eigenvalues there are."""
+    factor, eye = np.diag(np.linspace(0.07, 1, 300)).astype(np.float32), np.eye(300, dtype=np.float32)
+    kronecker, small = Kronecker([factor, factor]), Kronecker([1e-6 * eye, eye])
+    n = 300**2
+    for operator in (Diagonal(np.linspace(0.004, 1, n).astype(np.float32)), kronecker.eigenbasis(), (kronecker + small).inverse()):
+        solved = operator.solve(np.ones(n, dtype=np.float32))
+        np.testing.assert_allclose(operator @ solved, 1.0, rtol=1e-3)
+        assert np.isfinite(operator.logdet())
+
+
 def test_indefinite_operators():
     indefinite = Dense(np.diag([2.0, -1.0]))
     np.testing.assert_allclose(indefinite.solve(np.ones(2)), [0.5, -1.0])

@@ -44,10 +44,12 @@ def test_import_is_quick() -> None:
 
 
 def test_names_that_are_functions_stay_functions() -> None:
-    """``curvature.backend`` and ``curvature.approximation`` are packages too; the functions win."""
+    """``curvature.backend``, ``curvature.approximation`` and ``curvature.compare`` are packages too; the functions win."""
     code = (
-        "import curvature as cv, curvature.backend, curvature.approximation\n"
+        "import curvature as cv, curvature.backend, curvature.approximation, curvature.compare, curvature.compare.table\n"
         "from curvature.backend import ArrayBackend\n"
-        "cv.backend('numpy'); cv.approximations(); print(callable(cv.backend), callable(cv.approximation))"
+        "from curvature.compare import Comparison\n"
+        "cv.backend('numpy'); cv.approximations()\n"
+        "print(callable(cv.backend), callable(cv.approximation), callable(cv.compare))"
     )
-    assert _run(code) == "True True"
+    assert _run(code) == "True True True"
