@@ -123,7 +123,13 @@ class NaturalGradient:
         assert state.operator is not None
         # What the method does not put into its structure is today's λ, also where the operator is of an earlier step.
         remaining = self.method.damped(state.damping + self.l2)[1]
-        direction = scale(-1.0, state.operator.solve(gradient, damping=remaining))
+        solve_from = getattr(state.operator, "solve_from", None)
+        if solve_from is None:
+            solution = state.operator.solve(gradient, damping=remaining)
+        else:
+            solution = solve_from(gradient, state.solution, remaining)
+            state = replace(state, solution=solution)
+        direction = scale(-1.0, solution)
         move = self._choose(problem, matrix, state, params, direction, gradient, objective)
         moved = add(params, move.update)
         ratio, damping, accepted = math.nan, state.damping, move.accepted
@@ -154,7 +160,15 @@ class NaturalGradient:
         damping = self.damping.update(state.damping, -math.inf)
         info = StepInfo(objective, squared_norm**0.5, state.damping, 0.0, 0.0, math.nan, -math.inf, False)
         following = replace(
-            state, step=state.step + 1, damping=damping, velocity=None, previous=None, statistics=None, operator=None, updates=0
+            state,
+            step=state.step + 1,
+            damping=damping,
+            velocity=None,
+            previous=None,
+            statistics=None,
+            operator=None,
+            solution=None,
+            updates=0,
         )
         return state.previous, following, info
 

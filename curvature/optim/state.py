@@ -22,6 +22,7 @@ class State:
         statistics: moving average of the approximation's statistics.
         updates: how many times they were gathered.
         operator: the approximation built from them last.
+        solution: the solution of the last system, from which an operator with ``solve_from`` starts the next one.
         velocity: the previous update δ.
         previous: the parameters before it.
     """
@@ -32,6 +33,7 @@ class State:
     statistics: Tree = None
     updates: int = 0
     operator: Operator | None = None
+    solution: Tree = None
     velocity: Tree = None
     previous: Tree = None
 

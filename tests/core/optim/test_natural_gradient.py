@@ -348,3 +348,37 @@ def test_first_order_methods_against_pytorch(generator):
             optimiser.step()
         for name, value in params.items():
             torch.testing.assert_close(value, theirs[name].detach(), rtol=1e-9, atol=1e-12)
+
+
+def test_an_iterative_solver_starts_from_its_last_solution(be, generator, monkeypatch):
+    """What an operator with ``solve_from`` found in one step is what it starts from in the next."""
+    from curvature.optim import natural_gradient
+
+    problem = classification(be, generator)
+    exact = cv.NaturalGradient("exact", damping=0.1, learning_rate=0.5)
+    expected, reference = problem.params, exact.init(problem)
+    for _ in range(2):
+        expected, reference, _ = exact.step(expected, reference)
+    opt = cv.NaturalGradient(cv.approximation("conjugate-gradients"), damping=0.1, learning_rate=0.5)
+    starts = []
+    built = natural_gradient.built
+
+    def watched(*args):
+        operator = built(*args)
+        plain = operator.solve_from
+        operator.solve_from = lambda v, initial, damping: starts.append(initial) or plain(v, initial, damping)
+        return operator
+
+    monkeypatch.setattr(natural_gradient, "built", watched)
+    params, state = problem.params, opt.init(problem)
+    params, state, _ = opt.step(params, state)
+    first = state.solution
+    params, state, _ = opt.step(params, state)
+    assert starts[0] is None
+    assert starts[1] is first
+    close_trees(be, problem, params, expected)
+
+
+def close_trees(be, problem, found, expected):
+    one, other = (be.to_numpy(problem.space.ravel(be.xp, tree)) for tree in (found, expected))
+    np.testing.assert_allclose(one, other, rtol=1e-7, atol=1e-9)
