@@ -75,8 +75,10 @@ class Place:
 
     def batch_layout(self, indices: int) -> Layout:
         """Of the indices of a gather, but for their last axis."""
-        shape = self.shape(indices)[:-1]
-        return self.layout_of(shape, self._examples.axes[indices], None, range(len(shape)))
+        shape, axes = self.shape(indices)[:-1], self._examples.axes[indices]
+        if axes[0] == len(shape) and self._examples.count == 1:
+            axes = (0, *axes[1:])  # a single example lies along any axis, also the one that is left out here
+        return self.layout_of(shape, axes, None, range(len(shape)))
 
 
 def product(place: Place) -> Found:
