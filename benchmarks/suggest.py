@@ -14,6 +14,7 @@ import platform
 import random
 import statistics
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 LEFT_OUT = ("exact", "neumann")
@@ -54,6 +55,7 @@ def measure(args: argparse.Namespace) -> dict:
     from curvature.approximation import layout_of
     from curvature.compare.making import timed
     from curvature.compare.memory import held_bytes
+    from curvature.compare.predicting import gradient_seconds, seconds_per_flop
     from curvature.compare.setting import default_damping
 
     backend = cv.backend(args.backend)
@@ -65,24 +67,24 @@ def measure(args: argparse.Namespace) -> dict:
     fisher = cv.Fisher(problem)
     layout, (damping, _), gradient = layout_of(fisher), default_damping(fisher), problem.gradient()
     rhs = problem.space.ravel(backend.xp, gradient)
-    costs, refused = {}, {}
+    names: list[str] = []
+    refused: dict[str, str] = {}
     for name in args.method or [info.name for info in cv.approximations() if info.name not in LEFT_OUT]:
-        method = cv.approximation(name)
-        cost = method.cost(layout)
         try:
-            cv.approximate(fisher, method)
+            cv.approximate(fisher, name)
         except cv.UnsupportedError as error:
             refused[name] = str(error)
             continue
-        costs[name] = cost
-    seconds: dict[str, list[dict[str, float]]] = {name: [] for name in costs}
-    gradients, held = [], {}
-    order, shuffle = [*costs, "a gradient"], random.Random(0)
+        names.append(name)
+    seconds: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    gradients, products, held = [], [], {}
+    order, shuffle = [*names, "a gradient"], random.Random(0)
     for _ in range(args.rounds):
         shuffle.shuffle(order)
         for name in order:
             if name == "a gradient":
-                gradients += [timed(fisher, problem.loss_and_gradient)[0] for _ in range(5)]
+                gradients.append(gradient_seconds(fisher))
+                products.append(seconds_per_flop(fisher))
                 continue
             made, operator = timed(fisher, lambda name=name: cv.approximate(fisher, cv.approximation(name)))
             new = held_bytes(operator)
@@ -92,11 +94,13 @@ def measure(args: argparse.Namespace) -> dict:
             again, _ = timed(operator, lambda operator=operator, d=enough: operator.solve(rhs, d))
             seconds[name].append({"made": made, "first": first, "again": again})
             held[name] = (new, held_bytes(operator))
-    rate = statistics.median(gradients) / layout.gradient
+    # As ``calibrated`` does, from the same rounds.
+    gradient_time, rate = statistics.median(gradients), statistics.median(products)
+    layout = replace(layout, overhead=gradient_time / (rate * layout.gradient))
     figures = {}
     for name, rounds in seconds.items():
         median = {key: statistics.median(one[key] for one in rounds) for key in ("made", "first", "again")}
-        cost = costs[name]
+        cost = cv.approximation(name).cost(layout)
         figures[name] = {"measured": median | {"bytes": held[name][0], "bytes_solving": held[name][1] - held[name][0]}}
         if cost is not None:
             first = (cost.flops_build + cost.flops_solve) * rate
@@ -113,8 +117,10 @@ def measure(args: argparse.Namespace) -> dict:
         "backend": args.backend,
         "threads": args.threads,
         "rounds": args.rounds,
-        "gradient": statistics.median(gradients),
-        "gradient_flops": layout.gradient,
+        "gradient": gradient_time,
+        "gflops": 1e-9 / rate,
+        "overhead": layout.overhead,
+        "gradient_flops": layout.gradient / layout.overhead,
         "load": os.getloadavg()[0],
         "platform": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
         "refused": refused,
@@ -143,7 +149,8 @@ def table(record: dict) -> str:
     lines += [
         "",
         f"{record['network']}; from the data to the first solution, medians of {record['rounds']} interleaved rounds, one "
-        f"gradient {1e3 * record['gradient']:.1f} ms; {record['backend']}, {record['threads']} threads, load "
+        f"gradient {1e3 * record['gradient']:.1f} ms ({record['overhead']:.1f} times its products of matrices, which run at "
+        f"{record['gflops']:.0f} GFLOP/s); {record['backend']}, {record['threads']} threads, load "
         f"{record['load']:.1f}; {record['platform']}.",
     ]
     return "\n".join(lines)

@@ -16,8 +16,8 @@ of its own (Golub and Van Loan 2013, §8.3), half of them in products of matrice
 FACTOR = 2.0
 """Cholesky and QR decompositions take this many times as long as their operations would in a matrix product."""
 
-ELEMENTWISE = 8.0
-"""Reading and writing a number takes as long as this many operations of a matrix product."""
+ELEMENTWISE = 50.0
+"""Reading a number and writing another takes as long as this many operations of a matrix product: about 1 ns."""
 
 GRAM = 1.4
 """Share of the 2 n d² operations of aᵀ a, over 2, that a product which knows its symmetry takes: half of them, and some."""
@@ -123,6 +123,7 @@ class Layout:
         columns: R, of the output factor; 0 for a matrix that has none, such as a Hessian.
         itemsize: bytes of a number.
         is_single: whether the data is one batch, which is evaluated once for several passes.
+        overhead: how much longer a pass over the data takes than its products of matrices would; measured.
     """
 
     layers: tuple[LayerLayout, ...]
@@ -133,6 +134,7 @@ class Layout:
     columns: int
     itemsize: int
     is_single: bool = True
+    overhead: float = 1.0
 
     @property
     def is_gauss_newton(self) -> bool:
@@ -153,13 +155,13 @@ class Layout:
     @property
     def forward(self) -> float:
         """One forward pass."""
-        return sum(layer.forward(self.examples) for layer in self.layers)
+        return self.overhead * sum(layer.forward(self.examples) for layer in self.layers)
 
     @property
     def backward(self) -> float:
         """The cotangents of all layers for one column: the first layer's inputs need none."""
         rest = self.layers[1:] if len(self.layers) > 1 else self.layers
-        return sum(layer.forward(self.examples) for layer in rest)
+        return self.overhead * sum(layer.forward(self.examples) for layer in rest)
 
     @property
     def gradient(self) -> float:

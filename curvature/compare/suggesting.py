@@ -17,7 +17,7 @@ from ..registry.methods import REQUIRED
 from .budgets import excluded, too_small, tried
 from .candidates import candidates
 from .making import Steps
-from .predicting import gradient_seconds, predicted
+from .predicting import calibrated, predicted
 from .subsets import subset
 from .suggestion import Option, Suggestion
 from .table import digits, seconds, size
@@ -45,12 +45,13 @@ def suggest(
 ) -> Suggestion:
     """The approximation of least expected error within a budget; ``print`` the result for all that were considered.
 
-    What each would take is counted from the shapes of the layers (``Approximation.cost``) and set in seconds by the time of one
-    gradient, which is measured; of an approximation that does not say, it is measured on 4 and 16 examples and extrapolated.
-    Among those that fit the error is measured, on 128 examples or on all of them if ``effort`` allows; errors within 2 % of the
-    least count as equal, and the quickest of these is suggested. Where even 128 examples would take longer than ``effort``, the
-    order is that of ``curvature.Detail``: the matrix itself, coupled layers, blocks of layers, Kronecker products fitted to them,
-    K-FAC's, low rank, the diagonal. (On few examples an approximation of low rank looks better than it is.)
+    What each would take is counted from the shapes of the layers (``Approximation.cost``) and set in seconds by the times of
+    one gradient and of one product of matrices, which are measured; of an approximation that does not say, it is measured on
+    4 and 16 examples and extrapolated. Among those that fit the error is measured, on 128 examples or on all of them if
+    ``effort`` allows; errors within 2 % of the least count as equal, and the quickest of these is suggested. Where even 128
+    examples would take longer than ``effort``, the order is that of ``curvature.Detail``: the matrix itself, coupled layers,
+    blocks of layers, Kronecker products fitted to them, K-FAC's, low rank, the diagonal. (On few examples an approximation
+    of low rank looks better than it is.)
 
     Args:
         memory: bytes that the operator may hold, factorisations for its solves included. What gathering statistics takes in
@@ -74,8 +75,7 @@ def suggest(
     with Meter(progress) as meter:
         tell = Steps(meter, 1 + 2 * len(chosen))
         tell("one gradient")
-        gradient = gradient_seconds(target)
-        rate = gradient / layout.gradient
+        layout, rate, gradient = calibrated(target, layout)
         options = []
         for label, method in chosen.items():
             tell(f"what {label} takes")

@@ -146,9 +146,12 @@ class Dense(Operator):
         return self._like(inverse)
 
     def _eigendecomposition(self) -> tuple[Array, Array]:
-        if self._eigen is None:
-            self._eigen = self.backend.eigh(self.array)
-        return self._eigen
+        if self._eigen is not None:
+            return self._eigen
+        eigen = self.backend.eigh(self.array)
+        if has_values(eigen[0]):  # what belongs to a program that is being compiled must not outlive it
+            self._eigen = eigen
+        return eigen
 
     def power(self, p: float, damping: Any = 0.0) -> Dense:
         self._require_symmetric("power")

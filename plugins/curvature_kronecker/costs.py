@@ -12,7 +12,7 @@ import curvature as cv
 ITERATIONS = 8
 """Iterations that the nearest product is taken to need, from K-FAC's as it starts."""
 
-PRODUCTS = 100
+PRODUCTS = 200
 """Products that an iterative solve is taken to need."""
 
 DENSE = 5000
@@ -94,7 +94,8 @@ def _eigenbasis(d: int, o: int) -> int:
 
 def _rotations(layout: cv.Layout, d: int, o: int, r_d: int, r_o: int) -> float:
     """Into a basis of r_d × r_o vectors, and back."""
-    return 4.0 * (o * r_o * d + r_o * d * r_d) + layout.elementwise(d * o + d * r_d + o * r_o)
+    read = d * r_d + o * r_o  # twice each, and nothing written
+    return 4.0 * (o * r_o * d + r_o * d * r_d) + layout.elementwise(d * o + read)
 
 
 def ekfac_cost(method: Any, layout: cv.Layout) -> cv.Cost | None:
@@ -193,7 +194,7 @@ def tridiagonal_cost(method: Any, layout: cv.Layout) -> cv.Cost | None:
     solving = sum(a.d_in**2 + a.d_out**2 for a, _ in pairs)
     moments = 2.0 * layout.examples * sum(a.d_in * b.d_in + layout.columns * a.d_out * b.d_out for a, b in pairs)
     inverses = sum(layout.eigh(b.d_in) + layout.eigh(b.d_out) for _, b in pairs)
-    product = sum(8.0 * layer.d_in * layer.d_out * (layer.d_in + layer.d_out) for layer in chain)
+    product = sum(2.0 * _rotations(layout, layer.d_in, layer.d_out, layer.d_in, layer.d_out) for layer in chain)
     size = layout.parameters
     solve = size * product + layout.cholesky(size) + layout.elementwise(size**2) if size <= DENSE else PRODUCTS * product
     held = sum(layer.d_in**2 + layer.d_out**2 for layer in chain)

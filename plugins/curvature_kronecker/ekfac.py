@@ -119,16 +119,16 @@ def _require_layers(previous: Any, layers: Any) -> None:
 def _factors(matrix: cv.GaussNewtonMatrix, method: EKFAC) -> Any:
     """The request for what the bases are found from: of one batch its rows, where they are few; of several the factors."""
     sharing, single = method.sharing, matrix.problem.data.single
-    key = ("ekfac factors", sharing, single is not None)
+    key = ("ekfac factors", sharing)
     if single is None or single.weights is None:
-        return matrix.of_layers(lambda values: moments(values, None, sharing, single is not None), key=key)
+        thin = single is not None
+        return matrix.of_layers(lambda values: moments(values, None, sharing, thin), key=(*key, thin))
 
     def of_batch(evaluation: Any) -> Any:
-        root, values = backend.xp.sqrt(evaluation.weights), matrix.layer_values(evaluation)
+        values, root = matrix.layer_values(evaluation), matrix.xp.sqrt(evaluation.weights)
         extra = {value.layer.name: root for value in values}
-        return evaluation.each_layer(values, lambda value, r: moments(value, r, sharing, True), key, extra)
+        return evaluation.each_layer(values, lambda value, r: moments(value, r, sharing, True), (*key, "weighted"), extra)
 
-    backend = matrix.backend
     return of_batch
 
 

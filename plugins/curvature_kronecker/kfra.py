@@ -39,6 +39,7 @@ class KFRA(Factored):
 
     def cost(self, layout: cv.Layout) -> cv.Cost | None:
         return kfac_cost(self, layout, probes=PROBES)
+
     max_dense: int = 1000
 
 
@@ -52,7 +53,8 @@ def estimate(matrix: cv.GaussNewtonMatrix, method: KFRA, backend: cv.Backend) ->
     require_exact(matrix, method)
     problem = matrix.problem
     if len(problem.structure.layers) == 1:
-        return (yield matrix.of_layers(lambda values: factors(values, "expand", method.max_dense), key=("kfra", method.max_dense)))
+        key = ("kfra", method.max_dense)
+        return (yield matrix.of_layers(lambda values: factors(values, "expand", method.max_dense), key=key))
     layers = chain_of(problem.structure.layers)
     found = yield lambda evaluation: _moments(matrix, evaluation, layers)
     leaves = problem.space.flatten(problem.params)

@@ -12,6 +12,7 @@ import curvature as cv
 from curvature import nn
 from curvature.approximation import layout_of
 from curvature.compare import held_bytes
+from curvature.compare.predicting import calibrated
 from curvature.compare.subsets import subset
 from curvature.operators import Diagonal
 
@@ -127,6 +128,14 @@ def test_costs_grow_with_what_they_should():
     assert near.bytes == cv.approximation("kfac").cost(small).bytes
 
 
+def test_passes_take_longer_than_their_products_as_measured(problem):
+    fisher = cv.Fisher(problem)
+    layout, rate, gradient = calibrated(fisher, layout_of(fisher))
+    assert layout.gradient * rate == pytest.approx(gradient)
+    assert layout.overhead == pytest.approx(layout.gradient / layout_of(fisher).gradient)
+    assert 0 < rate < 1e-6
+
+
 def test_a_hessian_costs_products():
     layout = layout_of(cv.Hessian(task("network")))
     assert cv.approximation("exact").cost(layout).flops_statistics == layout.products(layout.parameters)
@@ -168,7 +177,7 @@ def test_a_budget_of_time_leaves_out_what_is_slower(problem, monkeypatch):
 
     # A machine of a given speed: 1 ns for each operation of a gradient.
     layout = layout_of(cv.Fisher(problem))
-    monkeypatch.setattr(suggesting, "gradient_seconds", lambda matrix: layout.gradient * 1e-9)
+    monkeypatch.setattr(suggesting, "calibrated", lambda matrix, layout: (layout, 1e-9, layout.gradient * 1e-9))
     names = ["diagonal", "kfac", "exact"]
     costs = {name: cv.approximation(name).cost(layout).flops * 1e-9 for name in names}
     assert costs["diagonal"] < costs["kfac"] < costs["exact"]
@@ -201,7 +210,7 @@ def test_errors_are_measured_on_some_where_all_would_take_too_long(problem, monk
 
     layout = layout_of(cv.Fisher(problem))
     monkeypatch.setattr(suggesting, "EXAMPLES", 10)
-    monkeypatch.setattr(suggesting, "gradient_seconds", lambda matrix: layout.gradient * 1e-9)
+    monkeypatch.setattr(suggesting, "calibrated", lambda matrix, layout: (layout, 1e-9, layout.gradient * 1e-9))
     whole = cv.approximation("kfac").cost(layout).flops * 1e-9
     found = cv.suggest(problem, methods=["kfac"], effort=whole / 2)
     assert "on 10 examples" in found.reasons[0]

@@ -127,7 +127,8 @@ def test_many_parameters_in_float32_need_no_large_damping():
     factor, eye = np.diag(np.linspace(0.07, 1, 300)).astype(np.float32), np.eye(300, dtype=np.float32)
     kronecker, small = Kronecker([factor, factor]), Kronecker([1e-6 * eye, eye])
     n = 300**2
-    for operator in (Diagonal(np.linspace(0.004, 1, n).astype(np.float32)), kronecker.eigenbasis(), (kronecker + small).inverse()):
+    diagonal = Diagonal(np.linspace(0.004, 1, n).astype(np.float32))
+    for operator in (diagonal, kronecker.eigenbasis(), (kronecker + small).inverse()):
         solved = operator.solve(np.ones(n, dtype=np.float32))
         np.testing.assert_allclose(operator @ solved, 1.0, rtol=1e-3)
         assert np.isfinite(operator.logdet())

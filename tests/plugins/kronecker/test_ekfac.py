@@ -147,6 +147,24 @@ def test_few_examples_have_thin_bases_and_the_same_operator(be, generator, kind)
         np.testing.assert_allclose(float(thin.logdet(0.1)), expected, rtol=1e-11)
 
 
+def test_what_is_compiled_for_one_kind_of_data_is_not_taken_for_another():
+    """One model, with and without weights, in one batch and in several, on a library that compiles."""
+    jax = pytest.importorskip("jax")
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    try:
+        found = {}
+        for be in (cv.backend("jax"), cv.backend("numpy")):
+            task = task_of(be, np.random.default_rng(1), 3, sizes=(4, 2))
+            x, y = task.data.single.x, task.data.single.y
+            weighted = task.at(data=(x, y, be.asarray(np.array([1.0, 0.5, 2.0]))))
+            found[be.name] = [dense_of(cv.Fisher(t)) for t in (task, weighted, split(task, 2), split(weighted, 2))]
+        for one, other in zip(*found.values(), strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-11, atol=1e-13)
+    finally:
+        jax.config.update("jax_enable_x64", before)
+
+
 def test_examples_that_repeat_or_weigh_nothing(be, generator):
     """Rows that are zero or alike: the basis is orthonormal all the same, and the trace is kept."""
     task = task_of(be, generator, 4, sizes=(8, 7, 6))
