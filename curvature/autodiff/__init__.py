@@ -14,6 +14,7 @@ Every function of the Array API standard is differentiable, or locally constant 
 whatever else is complex, and ``unique_*``, where the number of results depends on values.
 """
 
+from .scatter import scatter_rows
 from .traced import Traced, lift
 from .transforms import gradient, hvp, jvp, jvp_and_pull, linearize, value_and_gradient, vjp
 
@@ -25,6 +26,7 @@ __all__ = [
     "jvp_and_pull",
     "lift",
     "linearize",
+    "scatter_rows",
     "value_and_gradient",
     "vjp",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from numbers import Real
 from typing import Any
 
 from ..errors import DataError
@@ -189,7 +190,7 @@ def _check(matrix: Any, damping: Any, probes: Any, examples: Any, repeats: Any) 
     if not isinstance(matrix, Operator):
         raise DataError(f"compare takes a curvature matrix such as curvature.Fisher(problem), got a {type(matrix).__name__}")
     matrix._require_symmetric("a comparison")
-    if damping is not None and not (isinstance(damping, (int, float)) and math.isfinite(damping) and damping > 0):
+    if damping is not None and not (isinstance(damping, Real) and 0 < float(damping) < math.inf):
         raise DataError(f"damping is a finite number > 0, or None for a hundredth of the mean eigenvalue; got {damping!r}")
     for name, value, least in (("probes", probes, 2), ("examples", examples, 3), ("repeats", repeats, 0)):
         if isinstance(value, bool) or not isinstance(value, int) or value < least:

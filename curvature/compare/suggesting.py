@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from numbers import Real
 from typing import Any
 
 from ..approximation import Approximation, Layout, approximate, certificate, layout_of
@@ -93,9 +94,9 @@ def _check(problem: Any, memory: Any, time: Any, effort: Any) -> None:
     if not isinstance(problem, Problem):
         raise DataError(f"suggest takes a curvature.Problem, got a {type(problem).__name__}")
     for name, value, unit in (("memory", memory, "bytes"), ("time", time, "seconds")):
-        if value is not None and not (isinstance(value, (int, float)) and value > 0):
+        if value is not None and not (isinstance(value, Real) and float(value) > 0):
             raise DataError(f"{name} is a number of {unit} > 0, or None for no limit; got {value!r}")
-    if not (isinstance(effort, (int, float)) and effort >= 0):
+    if not (isinstance(effort, Real) and float(effort) >= 0):
         raise DataError(f"effort is a number of seconds ≥ 0, got {effort!r}")
 
 
@@ -123,12 +124,11 @@ def _measured(
     matrix: CurvatureMatrix, layout: Layout, options: Sequence[Option], rate: float, effort: float, seed: int, tell: Steps
 ) -> tuple[list[Option], str]:
     """The options with their errors, and on what these were measured; "" where there was no time for it."""
-    count = len([option for option in options if not option.excluded])
-    everything = sum(option.seconds or 0.0 for option in options if not option.excluded)
+    fitting = [option for option in options if not option.excluded]
     some = min(EXAMPLES, layout.examples)
-    if everything <= effort and count:
+    if sum(option.seconds or 0.0 for option in fitting) <= effort and effort:
         source, where = matrix, f"all {layout.examples} examples"
-    elif everything * some / layout.examples <= effort:
+    elif sum(_on_some(option, layout, rate, some) for option in fitting) <= effort:
         source, where = matrix.at(subset(matrix.problem, layout.examples, some, seed)), f"{some} examples"
     else:
         return list(options), ""
@@ -139,6 +139,14 @@ def _measured(
             option = replace(option, error=_error(source, option.method, seed))
         found.append(option)
     return found, where
+
+
+def _on_some(option: Option, layout: Layout, rate: float, examples: int) -> float:
+    """Seconds that an approximation takes on some of the examples."""
+    cost = option.method.cost(replace(layout, examples=examples))
+    if cost is None:
+        return (option.seconds or 0.0) * examples / layout.examples
+    return (cost.flops_statistics + cost.flops_build) * rate
 
 
 def _error(matrix: CurvatureMatrix, method: Approximation, seed: int) -> float:

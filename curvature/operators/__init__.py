@@ -3,7 +3,7 @@
 from ..linalg.conjugate_gradient import conjugate_gradient
 from . import low_rank_algebra, stacked_algebra  # noqa: F401  (they add methods to add, compose and inner)
 from .algebra import add, compose
-from .base import Operator
+from .base import Operator, check_damping
 from .block_diagonal import BlockDiagonal
 from .dense import Dense
 from .diagonal import Diagonal
@@ -41,6 +41,7 @@ __all__ = [
     "StackedBlocks",
     "Sum",
     "add",
+    "check_damping",
     "compose",
     "conjugate_gradient",
     "inner",

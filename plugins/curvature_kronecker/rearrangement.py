@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from curvature.autodiff.scatter import scatter_rows
+from curvature.autodiff import scatter_rows
 
 Array = Any
 

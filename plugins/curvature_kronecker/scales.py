@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import curvature as cv
-from curvature.autodiff.scatter import scatter_rows
+from curvature.autodiff import scatter_rows
 from curvature.trees import count
 
 Array = Any

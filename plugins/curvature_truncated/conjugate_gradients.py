@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import curvature as cv
-from curvature.backend.values import has_values
 from curvature.linalg import conjugate_gradient
 from curvature.operators import Operator
 
@@ -100,7 +99,7 @@ class TruncatedConjugateGradients(Truncated):
         return TruncatedConjugateGradients(matrix, near, self.method)
 
     def _truncated(self, v: Array, damping: Any, initial: Array | None) -> Array:
-        if not has_values(v):
+        if self.backend.is_abstract(v):
             raise cv.UnsupportedError(
                 "conjugate gradients stop by values, which are not there inside a program that is being compiled; solve "
                 "outside of it, or take 'neumann' with an order and a scale that are numbers"

@@ -8,9 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import curvature as cv
-from curvature.backend.values import has_values
-from curvature.operators import Operator
-from curvature.operators.base import check_damping
+from curvature.operators import Operator, check_damping
 from curvature.trees import count
 
 from .neumann_method import Neumann
@@ -74,7 +72,7 @@ class NeumannSeries(Truncated):
             return matrix._matmat(x) + damping * x
 
         precondition = None if preconditioning is None else preconditioning._matmat
-        if not has_values(v):
+        if self.backend.is_abstract(v):
             return self._unseen(v, Series(xp, product, precondition, self._given_scale(), self._made_dense), initial)
         size = float(xp.max(xp.abs(v))) if count(v) else 0.0
         if not size < math.inf:

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 import curvature as cv
-from curvature.operators import Dense, MatrixFree, Operator
-from curvature.operators.base import check_damping
+from curvature.operators import Dense, MatrixFree, Operator, check_damping
 
 Array = Any
 Tree = Any

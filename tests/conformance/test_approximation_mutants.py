@@ -34,7 +34,7 @@ class Tampered:
 def tampered(base: type, label: str) -> type:
     """A method called ``label`` that does what ``base`` does, with places to tamper."""
     plain = base()
-    accepted = cv.Operator if base is EXACT else cv.GaussNewtonMatrix
+    accepted = cv.Operator if base in (EXACT, DIAGONAL) else cv.GaussNewtonMatrix
 
     @dataclass(frozen=True)
     class Mutant(cv.Approximation, Tampered):

@@ -53,7 +53,7 @@ def test_the_command_fails_with_the_failures_in_full(tmp_path: Path, monkeypatch
     ("arguments", "words"),
     [
         (("numpi",), "did you mean 'numpy'"),
-        (("kfak",), "did you mean 'kfac'"),
+        (("shampo",), "did you mean 'shampoo'"),
         (("kfac", "--backend", "numpi"), "did you mean 'numpy'"),
         (("numpy", "--backend", "strict"), "is a backend itself"),
         (("kfac", "--report", "report.html"), ".json or .md"),
@@ -151,7 +151,7 @@ def test_the_plugin_works_from_an_unrelated_folder(tmp_path: Path) -> None:
     ("options", "words"),
     [
         ((), "name what to test"),
-        (("--curvature-approximation", "kfak"), "did you mean 'kfac'"),
+        (("--curvature-approximation", "shampo"), "did you mean 'shampoo'"),
         (("--curvature-backend", "kfac"), "no backend"),
     ],
 )

@@ -61,7 +61,7 @@ def test_mistyped_approximation() -> None:
     with pytest.raises(errors.UnknownApproximationError, match="did you mean 'kfac'") as caught:
         cv.approximation("k-fac")
     assert isinstance(caught.value, LookupError)
-    assert "diagonal, exact, kfac" in str(caught.value)
+    assert "exact, kfac, kfac-tridiagonal" in str(caught.value)
 
 
 def test_plugin_that_fails_to_load_warns_once_and_errs_when_used(install: Callable) -> None:
