@@ -53,10 +53,10 @@ def measure(args: argparse.Namespace) -> dict:
 
     import curvature as cv
     from curvature.approximation import layout_of
-    from curvature.compare.making import timed
-    from curvature.compare.memory import held_bytes
-    from curvature.compare.predicting import gradient_seconds, seconds_per_flop
-    from curvature.compare.setting import default_damping
+    from curvature.comparison.making import timed
+    from curvature.comparison.memory import held_bytes
+    from curvature.comparison.predicting import gradient_seconds, seconds_per_flop
+    from curvature.comparison.setting import default_damping
 
     backend = cv.backend(args.backend)
     if args.backend == "torch":

@@ -1,5 +1,8 @@
 """Curvature of models on every array library: Fisher information, Hessian, Gauss-Newton and their approximations."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from .approximation import (
     Approximation,
     Certificate,
@@ -23,7 +26,6 @@ from .backend import (
     Use,
     namespace,
 )
-from .compare import Comparison, Suggestion, compare, suggest
 from .errors import (
     BackendUnavailableError,
     ContainerWarning,
@@ -74,6 +76,10 @@ from .registry import (
     unregister,
 )
 from .trees import ParameterSpace
+
+if TYPE_CHECKING:
+    from . import linalg
+    from .comparison import Comparison, Suggestion, compare, suggest
 
 __version__ = "0.1.0"
 
@@ -161,6 +167,7 @@ __all__ = [
     "compare",
     "estimate",
     "hookimpl",
+    "linalg",
     "load",
     "namespace",
     "outputs_of",
@@ -169,3 +176,19 @@ __all__ = [
     "suggest",
     "unregister",
 ]
+
+_LATER = {
+    "Comparison": "comparison",
+    "Suggestion": "comparison",
+    "compare": "comparison",
+    "suggest": "comparison",
+    "linalg": "linalg",
+}
+"""What is imported when it is first asked for: name, module."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_LATER[name]}")
+    return module if name == _LATER[name] else getattr(module, name)

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.text import Text
 
 from ..approximation import as_method
-from ..compare import Comparison
-from ..compare.comparing import compare as compare_approximations
-from ..compare.plot import SUFFIXES
-from ..compare.table import text
+from ..comparison import Comparison
+from ..comparison.comparing import compare as compare_approximations
+from ..comparison.plot import SUFFIXES
+from ..comparison.table import text
 from ..errors import CurvatureWarning
 from ..matrices import GGN, EmpiricalFisher, Fisher, Hessian, MonteCarloFisher
 from ..problem import Problem

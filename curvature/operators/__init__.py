@@ -1,6 +1,5 @@
 """Linear operators: a closed algebra of structured matrices."""
 
-from ..linalg.conjugate_gradient import conjugate_gradient
 from . import low_rank_algebra, stacked_algebra  # noqa: F401  (they add methods to add, compose and inner)
 from .algebra import add, compose
 from .base import Operator, check_damping
@@ -43,7 +42,6 @@ __all__ = [
     "add",
     "check_damping",
     "compose",
-    "conjugate_gradient",
     "inner",
     "open_function",
     "vector_block",

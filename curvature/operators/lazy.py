@@ -6,7 +6,6 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..linalg import apply_function
 from ..trees import ParameterSpace
 from .base import Operator, check_damping
 from .spectral import powered
@@ -106,6 +105,8 @@ class Power(_Derived):
         return Power(of, self.p, self.damping)
 
     def _matmat(self, v: Array) -> Array:
+        from ..linalg import apply_function
+
         return apply_function(self.of, lambda values: powered(self.xp, values, self.p, self.damping), v)
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import UnsupportedError
 from ..trees import ParameterSpace
 from .base import Operator
-from .iterative import Iterative
 
 if TYPE_CHECKING:
     from ..backend import Backend
@@ -78,6 +77,8 @@ class MatrixFree(Operator):
         return 2_000
 
     def _solve(self, v: Array, damping: Any) -> Array:
+        from .iterative import Iterative  # when it is needed: it brings linalg with it
+
         return Iterative(self)._solve(v, damping)
 
     def scaled(self, factor: Any) -> Operator:

@@ -188,7 +188,7 @@ def test_a_package_that_is_missing(file: Path, monkeypatch: pytest.MonkeyPatch, 
 
 
 def test_an_interruption_shows_what_is_done(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from curvature.compare import comparing
+    from curvature.comparison import comparing
 
     measured = comparing._row
 

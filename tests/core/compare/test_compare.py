@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import curvature as cv
-from curvature.compare import held_bytes
-from curvature.compare.candidates import label_of
+from curvature.comparison import held_bytes
+from curvature.comparison.candidates import label_of
 from curvature.operators import Diagonal
 
 from .conftest import make_problem
@@ -166,7 +166,7 @@ def test_labels_name_the_options_that_are_not_the_defaults():
 
 
 def test_the_package_and_the_function_share_a_name():
-    from curvature.compare import Comparison
+    from curvature.comparison import Comparison
 
     assert callable(cv.compare)
     assert Comparison is cv.Comparison

@@ -9,7 +9,7 @@ import pytest
 
 import curvature as cv
 from curvature.cli.problem_file import load_problem
-from curvature.compare.intervals import mean_of
+from curvature.comparison.intervals import mean_of
 from curvature.operators import Dense
 
 from .conftest import dense, make_problem

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import curvature as cv
-from curvature.compare import Number, Row
-from curvature.compare.table import digits, number, seconds, size, text
+from curvature.comparison import Number, Row
+from curvature.comparison.table import digits, number, seconds, size, text
 
 from .conftest import make_problem
 

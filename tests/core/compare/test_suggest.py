@@ -11,9 +11,9 @@ import pytest
 import curvature as cv
 from curvature import nn
 from curvature.approximation import layout_of
-from curvature.compare import held_bytes
-from curvature.compare.predicting import calibrated
-from curvature.compare.subsets import subset
+from curvature.comparison import held_bytes
+from curvature.comparison.predicting import calibrated
+from curvature.comparison.subsets import subset
 from curvature.operators import Diagonal
 
 from .conftest import make_problem
@@ -173,7 +173,7 @@ def test_a_budget_of_memory_leaves_out_what_is_larger(problem):
 
 
 def test_a_budget_of_time_leaves_out_what_is_slower(problem, monkeypatch):
-    from curvature.compare import suggesting
+    from curvature.comparison import suggesting
 
     # A machine of a given speed: 1 ns for each operation of a gradient.
     layout = layout_of(cv.Fisher(problem))
@@ -206,7 +206,7 @@ def test_without_effort_the_order_is_the_documented_one(problem):
 
 
 def test_errors_are_measured_on_some_where_all_would_take_too_long(problem, monkeypatch):
-    from curvature.compare import suggesting
+    from curvature.comparison import suggesting
 
     layout = layout_of(cv.Fisher(problem))
     monkeypatch.setattr(suggesting, "EXAMPLES", 10)

@@ -44,11 +44,11 @@ def test_import_is_quick() -> None:
 
 
 def test_names_that_are_functions_stay_functions() -> None:
-    """``curvature.backend``, ``curvature.approximation`` and ``curvature.compare`` are packages too; the functions win."""
+    """``curvature.backend``, ``curvature.approximation`` and ``curvature.comparison`` are packages too; the functions win."""
     code = (
-        "import curvature as cv, curvature.backend, curvature.approximation, curvature.compare, curvature.compare.table\n"
+        "import curvature as cv, curvature.backend, curvature.approximation, curvature.comparison, curvature.comparison.table\n"
         "from curvature.backend import ArrayBackend\n"
-        "from curvature.compare import Comparison\n"
+        "from curvature.comparison import Comparison\n"
         "cv.backend('numpy'); cv.approximations()\n"
         "print(callable(cv.backend), callable(cv.approximation), callable(cv.compare))"
     )
