@@ -13,8 +13,11 @@ EIGH = 18.0
 """An eigendecomposition with vectors of an n × n matrix takes as long as EIGH · n³ operations of a matrix product: about 9 n³
 of its own (Golub and Van Loan 2013, §8.3), half of them in products of matrices with vectors, which wait for the memory."""
 
-FACTOR = 2.0
+FACTOR = 4.0
 """Cholesky and QR decompositions take this many times as long as their operations would in a matrix product."""
+
+TALL = 20.0
+"""The same of a QR decomposition of a matrix with many more rows than columns, which waits for the memory."""
 
 ELEMENTWISE = 50.0
 """Reading a number and writing another takes as long as this many operations of a matrix product: about 1 ns."""
@@ -222,7 +225,7 @@ class Layout:
     @staticmethod
     def qr(rows: float, columns: float) -> float:
         """A reduced QR decomposition, its Q formed."""
-        return FACTOR * 4.0 * rows * columns**2
+        return (TALL if rows > 8 * columns else FACTOR) * 4.0 * rows * columns**2
 
     @staticmethod
     def elementwise(numbers: float) -> float:

@@ -12,7 +12,7 @@ import curvature as cv
 ITERATIONS = 8
 """Iterations that the nearest product is taken to need, from K-FAC's as it starts."""
 
-PRODUCTS = 200
+PRODUCTS = 400
 """Products that an iterative solve is taken to need."""
 
 DENSE = 5000

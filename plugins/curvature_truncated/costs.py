@@ -6,7 +6,7 @@ from typing import Any
 
 import curvature as cv
 
-ITERATIONS = 200
+ITERATIONS = 400
 """Conjugate gradients that go to a tolerance are taken to need so many products, unknown as the eigenvalues are."""
 
 TERMS = 1000
