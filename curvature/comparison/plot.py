@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,9 @@ def _scatter(axes: Any, comparison: Comparison, rows: list[Row], timed: bool) ->
         axes.plot([x], [error.value], "o", color=colour, markersize=7, markeredgecolor="white", markeredgewidth=0.8)
         labels.append(Label(x, error.value, row.label, error.low or 0.0, error.high or 0.0))
     axes.set_xscale("log")
-    axes.margins(x=0.18)
+    if labels:
+        ends = math.log10(min(label.x for label in labels) / 2), math.log10(max(label.x for label in labels) * 2)
+        axes.set_xlim(10.0 ** math.floor(ends[0]), 10.0 ** math.ceil(ends[1]))
     top = max((error.high or 0.0 for error in (row.error for row in rows)), default=1.0)
     axes.set_ylim(-0.06 * max(top, TINY), 1.12 * max(top, TINY))
     axes.set_ylabel("relative Frobenius error")

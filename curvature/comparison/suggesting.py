@@ -126,9 +126,9 @@ def _measured(
     """The options with their errors, and on what these were measured; "" where there was no time for it."""
     fitting = [option for option in options if not option.excluded]
     some = min(EXAMPLES, layout.examples)
-    if sum(option.seconds or 0.0 for option in fitting) <= effort and effort:
+    if effort and sum(_making(option, layout, rate, layout.examples) for option in fitting) <= effort:
         source, where = matrix, f"all {layout.examples} examples"
-    elif sum(_on_some(option, layout, rate, some) for option in fitting) <= effort:
+    elif effort and sum(_making(option, layout, rate, some) for option in fitting) <= effort:
         source, where = matrix.at(subset(matrix.problem, layout.examples, some, seed)), f"{some} examples"
     else:
         return list(options), ""
@@ -141,8 +141,8 @@ def _measured(
     return found, where
 
 
-def _on_some(option: Option, layout: Layout, rate: float, examples: int) -> float:
-    """Seconds that an approximation takes on some of the examples."""
+def _making(option: Option, layout: Layout, rate: float, examples: int) -> float:
+    """Seconds to make an approximation of so many examples: errors need no solution."""
     cost = option.method.cost(replace(layout, examples=examples))
     if cost is None:
         return (option.seconds or 0.0) * examples / layout.examples

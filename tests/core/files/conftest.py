@@ -185,4 +185,8 @@ def _insides(operator: cv.Operator) -> Any:
             return host(operator.array), operator.rows
         case BlockDiagonal():
             return dict(operator.blocks), operator.partition
+        case Sum():
+            return list(operator.terms)
+        case Product():
+            return [operator.left, operator.right]
     raise AssertionError(f"{type(operator).__name__} has no attributes known here")
