@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--method", action="append", help="only these")
+    parser.add_argument("--without", action="append", default=[], help="these not")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     args = parser.parse_args()
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -69,7 +70,7 @@ def measure(args: argparse.Namespace) -> dict:
     rhs = problem.space.ravel(backend.xp, gradient)
     names: list[str] = []
     refused: dict[str, str] = {}
-    for name in args.method or [info.name for info in cv.approximations() if info.name not in LEFT_OUT]:
+    for name in args.method or [info.name for info in cv.approximations() if info.name not in (*LEFT_OUT, *args.without)]:
         try:
             cv.approximate(fisher, name)
         except cv.UnsupportedError as error:
