@@ -150,7 +150,7 @@ class BlockDiagonal(Operator):
         # Which rows of the block belong to the leaf: mark the leaf's entries and see where they go.
         marks: list[Any] = [None] * len(sizes)
         for other in place.leaves:
-            counted = xp.arange(sizes[other], dtype=xp.int64, device=self._device)
+            counted = xp.arange(sizes[other], device=self._device)
             marks[other] = xp.expand_dims(counted if other == leaf else -1 - 0 * counted, axis=1)
         position = place.gather(xp, marks)[:, 0]
         rows = xp.argsort(position)[place.size - sizes[leaf] :]

@@ -17,8 +17,8 @@ _NUMBERS = 2**24
 def unit_columns(operator: Operator, start: int, stop: int) -> Array:
     """Columns start … stop - 1 of the identity that the operator may be applied to, (n, stop - start)."""
     xp, device = operator.xp, operator._device
-    rows = xp.arange(operator.shape[1], dtype=xp.int64, device=device)
-    wanted = xp.arange(start, stop, dtype=xp.int64, device=device)
+    rows = xp.arange(operator.shape[1], device=device)
+    wanted = xp.arange(start, stop, device=device)
     return xp.astype(rows[:, None] == wanted[None, :], operator.dtype)
 
 

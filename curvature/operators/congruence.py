@@ -84,7 +84,7 @@ def congruence(backend: Backend, entries: Array, factor: Array, core: Array) -> 
 
 
 def _number(xp: Any, condition: Array) -> int:
-    return int(xp.sum(xp.astype(condition, xp.int64)))
+    return int(xp.sum(xp.astype(condition, xp.int32)))
 
 
 def _lifted(backend: Backend, entries: Array, factor: Array, core: Array, scale: float) -> tuple[Array, Array, Array]:

@@ -62,7 +62,7 @@ def orthonormal_form(backend: Backend, factor: Array, core: Array) -> tuple[Arra
 def significant(xp: Any, values: Array, scale: float) -> int:
     """How many of some numbers rounding can tell from zero beside ``scale``. (``values`` have values.)"""
     threshold = singular_threshold(xp, scale, 10 + count(values), values.dtype)
-    return int(xp.sum(xp.astype(xp.abs(values) > threshold, xp.int64)))
+    return int(xp.sum(xp.astype(xp.abs(values) > threshold, xp.int32)))
 
 
 def complement(backend: Backend, vectors: Array, m: int) -> Array:

@@ -120,7 +120,7 @@ class LowRankMethod(cv.Approximation):
         if self.rank != "auto" or self.damping is None or self.rule != "certified" or backend.is_abstract(values):
             return most
         xp = backend.xp
-        return min(most, int(xp.sum(xp.astype(xp.abs(values) > self.cut, xp.int64))))
+        return min(most, int(xp.sum(xp.astype(xp.abs(values) > self.cut, xp.int32))))
 
     def cost(self, layout: cv.Layout) -> cv.Cost | None:
         return low_rank_cost(self, layout)

@@ -118,7 +118,7 @@ def residuals_of(matrix: cv.GaussNewtonMatrix) -> Array:
         if batch.weights is not None:
             bad = bad & (batch.weights > 0)
         if not backend.is_abstract(bad) and bool(xp.any(bad)):
-            example = int(xp.argmax(xp.astype(bad, xp.int64)))
+            example = int(xp.argmax(xp.astype(bad, xp.int32)))
             raise cv.DataError(
                 f"batch {batch.index}: the gradient of the loss of example {example} does not lie in the range of the output "
                 f"factor of the {type(matrix).__name__} ({float(missed[example] / size[example]) ** 0.5:.1%} of it is missing), "

@@ -163,7 +163,3 @@ def test_float32(be, operator, symmetric, generator):
     found = be.to_numpy(conjugate_gradient(be.xp, operator(matrix, dtype="float32")._matmat, b, damping=0.1))
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, np.linalg.solve(matrix + 0.1 * np.eye(N), be.to_numpy(b)), atol=1e-3)
-
-
-def test_it_is_still_among_the_operators():
-    assert cv.operators.conjugate_gradient is conjugate_gradient
