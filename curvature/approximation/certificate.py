@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
-
-Array = Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
@@ -30,7 +27,6 @@ class Certificate:
     matrix_norm: float
     approximation_norm: float
     cosine: float
-    details: dict[str, float] = field(default_factory=dict, compare=False, repr=False)
 
     def __str__(self) -> str:
         if self.exact:

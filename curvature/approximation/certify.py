@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..errors import DataError, MixedBackendError, ShapeError
 from ..matrices import GaussNewtonMatrix
-from ..matrices.inner_products import inner_products
+from ..matrices.inner_products import summed_inner_products
 from ..operators import Operator
 from ..problem import Batch, LayerValues
 from .certificate import Certificate, from_moments
@@ -87,19 +88,15 @@ def _few_gradients(matrix: GaussNewtonMatrix) -> bool:
 
 
 def _by_gram(operator: Operator, matrix: GaussNewtonMatrix, sweep: Sweep) -> Certificate:
-    xp, partition = matrix.xp, None
+    xp = matrix.xp
     squares, inner = 0.0, 0.0
     held: list[tuple[list[LayerValues], float]] = []
     for evaluation, share in sweep.evaluations():
         values = matrix.layer_values(evaluation)
-        partition = matrix.problem.structure.partition
         share = float(share)
-        inner += share * float(xp.sum(quadratic(operator, values, partition)))
+        inner += share * float(xp.sum(quadratic(operator, values, matrix.problem.structure.partition)))
         for others, weight in [*held, (values, share)]:
-            block: Any = None
-            for one, other in zip(values, others, strict=True):
-                part = inner_products(one, other)
-                block = part if block is None else block + part
+            block = summed_inner_products(values, others)
             twice = 1.0 if others is values else 2.0
             squares += twice * share * weight * float(xp.sum(block * block))
         if matrix.problem.data.single is None:
@@ -117,17 +114,9 @@ def _by_columns(operator: Operator, matrix: Operator) -> Certificate:
     found = from_moments(squares, inner, approximation, eps=0.0, method="exact, from all columns")
     if squares <= 0:
         return found
+    # The difference itself is at hand, so that nothing cancels.
     error = (difference / squares) ** 0.5
-    return Certificate(
-        error,
-        (error, error),
-        True,
-        found.method,
-        float(xp.finfo(matrix.dtype).eps),
-        found.matrix_norm,
-        found.approximation_norm,
-        found.cosine,
-    )
+    return replace(found, relative_error=error, interval=(error, error), resolution=float(xp.finfo(matrix.dtype).eps))
 
 
 # Estimated --------------------------------------------------------------------------------------------
@@ -153,7 +142,7 @@ def _by_examples(operator: Operator, matrix: GaussNewtonMatrix, examples: int, s
     norms = (sums - 2 * rows_of) / ((n - 1) * (n - 2))
     means = (inner.sum() - inner) / (n - 1)
     ratios = (norms - 2 * means + approximation) / norms
-    variance = float((n - 1) / n * np.sum((ratios - ratios.mean()) ** 2))
+    variance = _jackknife(ratios)
     method = f"estimated from {n} examples"
     eps = float(xp.finfo(matrix.dtype).eps)
     return from_moments(float(norm), float(inner.mean()), approximation, eps=eps, method=method, variance=variance)
@@ -196,21 +185,24 @@ def _values_of(matrix: GaussNewtonMatrix, batch: Batch, rows: Any, seed: int) ->
 
 def _pair_squares(xp: Any, to_numpy: Any, drawn: list[list[LayerValues]]) -> np.ndarray:
     """Σ_r Σ_s K_ir,js² of all pairs of draws, 0 on the diagonal, (n, n)."""
-    rows = []
-    for left in drawn:
-        row = []
-        for right in drawn:
-            block: Any = None
-            for one, other in zip(left, right, strict=True):
-                part = inner_products(one, other)
-                block = part if block is None else block + part
-            n, m = left[0].examples, right[0].examples
+    blocks: list[list[np.ndarray]] = []
+    for i, left in enumerate(drawn):
+        n = left[0].examples
+        row = [blocks[j][i].T for j in range(i)]
+        for right in drawn[i:]:
+            block, m = summed_inner_products(left, right), right[0].examples
             squares = xp.reshape(block * block, (n, block.shape[0] // n, m, block.shape[1] // m))
             row.append(np.asarray(to_numpy(xp.sum(xp.sum(squares, axis=3), axis=1)), dtype=np.float64))
-        rows.append(np.concatenate(row, axis=1))
-    pairs = np.concatenate(rows, axis=0)
+        blocks.append(row)
+    pairs = np.block(blocks)
     np.fill_diagonal(pairs, 0.0)
     return pairs
+
+
+def _jackknife(without_one: np.ndarray) -> float:
+    """The variance of an estimate, from its values with one draw left out each (Tukey 1958)."""
+    n = without_one.shape[0]
+    return float((n - 1) / n * np.sum((without_one - without_one.mean()) ** 2))
 
 
 def _by_probes(operator: Operator, matrix: Operator, probes: int, seed: int) -> Certificate:
@@ -223,9 +215,8 @@ def _by_probes(operator: Operator, matrix: Operator, probes: int, seed: int) -> 
         return np.asarray(matrix.backend.to_numpy(xp.sum(a * b, axis=0)), dtype=np.float64)
 
     squares, inner, approximation = summed(one, one), summed(one, other), summed(other, other)
-    gap = one - other
-    ratios = (summed(gap, gap).sum() - summed(gap, gap)) / (squares.sum() - squares)
-    variance = float((probes - 1) / probes * np.sum((ratios - ratios.mean()) ** 2))
+    gaps = summed(one - other, one - other)
+    variance = _jackknife((gaps.sum() - gaps) / (squares.sum() - squares))
     method = f"estimated from {probes} products"
     return from_moments(
         float(squares.mean()), float(inner.mean()), float(approximation.mean()), eps=0.0, method=method, variance=variance

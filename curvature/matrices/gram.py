@@ -13,7 +13,7 @@ from ..problem.memory import guarded
 from ..trees import count, leaves
 from .factored_jacobian import FactoredJacobian
 from .gauss_newton import GaussNewtonMatrix
-from .inner_products import inner_products
+from .inner_products import summed_inner_products
 from .jacobian import Jacobian
 
 Array = Any
@@ -82,10 +82,7 @@ def _assembled(jacobian: Jacobian, memory: int) -> Array:
 
 def _block(xp: Any, left: list[LayerValues], right: list[LayerValues]) -> Array:
     """The inner products of the gradients of two batches, over all layers."""
-    total: Any = None
-    for one, other in zip(left, right, strict=True):
-        part = inner_products(one, other)
-        total = part if total is None else total + part
+    total = summed_inner_products(left, right)
     # Products of an array with itself are symmetric to rounding only.
     return (total + xp.matrix_transpose(total)) / 2 if left is right else total
 

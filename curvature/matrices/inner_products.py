@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..problem.layer_values import LayerValues
@@ -30,6 +31,15 @@ def inner_products(left: LayerValues, right: LayerValues) -> Array:
     if left.layer.kind in ("affine", "embedding") and _positions_are_cheaper(left, right):
         return _by_positions(left, right)
     return _by_gradients(left, right)
+
+
+def summed_inner_products(left: Sequence[LayerValues], right: Sequence[LayerValues]) -> Array:
+    """Inner products of whole gradients, (N · R, M · S): those of all layers added."""
+    total: Any = None
+    for one, other in zip(left, right, strict=True):
+        part = inner_products(one, other)
+        total = part if total is None else total + part
+    return total
 
 
 def _sizes(values: LayerValues) -> tuple[int, int, int, int]:
