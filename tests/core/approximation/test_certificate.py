@@ -129,11 +129,12 @@ def test_drawn_examples_give_an_interval_that_holds(variant):
     assert squares.std() < 0.5 * expected**2
 
 
-def test_many_columns_are_mixed(monkeypatch):
+@pytest.mark.parametrize("batches", [False, True])
+def test_many_columns_are_mixed(monkeypatch, batches):
     from curvature.approximation import certify
 
     be = cv.backend("numpy")
-    fisher = cv.Fisher(task(be, n=40))
+    fisher = cv.Fisher(task(be, n=40, batches=batches))
     operator = cv.approximate(fisher, "kfac")
     monkeypatch.setattr(certify, "COLUMNS", 2)
     found = [operator.certificate(exact=False, examples=120, seed=seed) for seed in range(30)]
