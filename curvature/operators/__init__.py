@@ -2,8 +2,9 @@
 
 from . import low_rank_algebra, stacked_algebra  # noqa: F401  (they add methods to add, compose and inner)
 from .algebra import add, compose
-from .base import Operator, check_damping
+from .base import Operator
 from .block_diagonal import BlockDiagonal
+from .damping import check_damping, is_zero
 from .dense import Dense
 from .diagonal import Diagonal
 from .entry_partition import EntryPartition
@@ -43,6 +44,7 @@ __all__ = [
     "check_damping",
     "compose",
     "inner",
+    "is_zero",
     "open_function",
     "vector_block",
 ]

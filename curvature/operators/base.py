@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from numbers import Real
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ..autodiff import Traced
-from ..backend.values import has_values
 from ..errors import (
     DataError,
     DensifiedWarning,
@@ -20,6 +17,7 @@ from ..errors import (
     UnsupportedError,
 )
 from ..trees import ParameterSpace, flatten
+from .damping import check_damping
 from .moving import carry, destination
 
 if TYPE_CHECKING:
@@ -335,26 +333,6 @@ class Operator(ABC):
         self._require_square(operation)
         if not self.symmetric:
             raise NotSymmetricError(f"{operation} is defined for symmetric operators; take (A + A.T) / 2 if that is meant")
-
-
-def check_damping(damping: Any) -> Any:
-    """The damping as a Python number (a NumPy scalar would promote float32 arrays); one that is traced passes as it is.
-
-    Raises:
-        ShapeError: if it is an array of more than one number.
-        ValueError: if it is no finite number ≥ 0.
-    """
-    if isinstance(damping, Traced):
-        return damping
-    if not isinstance(damping, Real):
-        if getattr(damping, "shape", None) != ():
-            raise ShapeError(f"damping is one number, got {damping!r}; add operators.Diagonal(...) for one for each parameter")
-        if not has_values(damping):
-            return damping
-        damping = float(damping)
-    if not (math.isfinite(damping) and damping >= 0):
-        raise ValueError(f"damping must be a finite number ≥ 0, got {damping}")
-    return float(damping)
 
 
 def check_rank(k: int | None, n: int) -> None:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..backend.values import has_values
 from ..errors import DataError, ShapeError, SingularMatrixError
 from ..trees import ParameterSpace, count
-from .base import Operator, check_damping, check_rank, require_floating
+from .base import Operator, check_rank, require_floating
+from .damping import check_damping, is_zero
 from .spectral import largest_in_magnitude, log_determinant, powered
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ class Dense(Operator):
 
     def _damped(self, damping: Any) -> Array:
         # A Python zero adds nothing: spare the copy.
-        if isinstance(damping, (int, float)) and damping == 0:
+        if is_zero(damping):
             return self.array
         return self.array + damping * self._identity(self.shape[0])
 

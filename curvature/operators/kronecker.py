@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..backend.values import has_values
 from ..errors import MixedBackendError, ShapeError
 from ..trees import ParameterSpace
-from .base import Operator, check_damping, check_rank
+from .base import Operator, check_rank
+from .damping import check_damping, is_zero
 from .dense import Dense
 from .kronecker_eigen import KroneckerEigen, apply_factors, outer
 
@@ -88,7 +89,7 @@ class Kronecker(Operator):
         return self._like([Dense(f.xp.matrix_transpose(f.array), backend=f.backend, symmetric=f.symmetric) for f in self.factors])
 
     def _solve(self, v: Array, damping: Any) -> Array:
-        if isinstance(damping, (int, float)) and damping == 0:
+        if is_zero(damping):
             # Forming the inverses pays from the second solve on, for which they are kept.
             if self._inverse is None and not self._solved_before:
                 self._solved_before = True
@@ -111,7 +112,7 @@ class Kronecker(Operator):
     def inverse(self, damping: Any = 0.0) -> Operator:
         """(A + damping·I)⁻¹: again a Kronecker product without damping, in the eigenbasis of the factors with it."""
         damping = check_damping(damping)
-        if isinstance(damping, (int, float)) and damping == 0:
+        if is_zero(damping):
             inverse = self._inverse
             if inverse is None:
                 inverse = self._like([factor.inverse() for factor in self.factors])
@@ -128,7 +129,7 @@ class Kronecker(Operator):
     def power(self, p: float, damping: Any = 0.0) -> Kronecker | KroneckerEigen:
         """(A + damping·I)^p. Two negative definite factors make a positive product, so signs are those of the product."""
         damping = check_damping(damping)
-        undamped = isinstance(damping, (int, float)) and damping == 0
+        undamped = is_zero(damping)
         if undamped and float(p).is_integer():
             return self._like([factor.power(p) for factor in self.factors])
         return self.eigenbasis().power(p, damping)

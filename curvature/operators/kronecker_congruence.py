@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ShapeError
 from ..trees import ParameterSpace
-from .base import Operator, check_damping
-from .kronecker_eigen import apply_factors, is_zero
+from .base import Operator
+from .damping import check_damping, is_zero
+from .kronecker_eigen import apply_factors
 from .spectral import log_determinant, powered
 
 if TYPE_CHECKING:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..backend.values import has_values
 from ..errors import ShapeError
 from ..trees import ParameterSpace
-from .base import Operator, check_damping, check_rank
+from .base import Operator, check_rank
+from .damping import check_damping, is_zero
 from .spectral import largest_in_magnitude, log_determinant, powered
 
 if TYPE_CHECKING:
@@ -46,11 +47,6 @@ def apply_factors(xp: Any, factors: Sequence[Array | None], v: Array, sizes: Seq
         v = factor @ xp.reshape(v, (before, n, (total // (before * n)) * k))
         total, before = (total // n) * m, before * m
     return xp.reshape(v, (total, k))
-
-
-def is_zero(number: Any) -> bool:
-    """Whether it is the Python number 0: of an array that is not known while a program is being compiled."""
-    return isinstance(number, (int, float)) and number == 0
 
 
 class KroneckerEigen(Operator):

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import MixedBackendError, ShapeError
 from ..trees import ParameterSpace
-from .base import Operator, check_damping
+from .base import Operator
+from .damping import check_damping, is_zero
 from .dense import Dense
 from .kronecker import Kronecker
 from .kronecker_congruence import KroneckerCongruence
-from .kronecker_eigen import is_zero
 
 if TYPE_CHECKING:
     from ..backend import Backend

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..trees import ParameterSpace
-from .base import Operator, check_damping
+from .base import Operator
+from .damping import check_damping, is_zero
 from .spectral import powered
 
 if TYPE_CHECKING:
@@ -82,12 +83,12 @@ class Inverse(_Derived):
         return self.of._solve(v, self.damping)
 
     def _solve(self, v: Array, damping: Any) -> Array:
-        if isinstance(damping, (int, float)) and damping == 0:
+        if is_zero(damping):
             return self.of._matmat(v) + self.damping * v
         return super()._solve(v, damping)
 
     def logdet(self, damping: Any = 0.0) -> Array:
-        if isinstance(damping, (int, float)) and damping == 0:
+        if is_zero(damping):
             return -self.of.logdet(self.damping)
         return super().logdet(damping)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..backend.values import has_values
 from ..trees import count
+from .damping import is_zero
 from .spectral import largest_in_magnitude, powered, singular_threshold
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ class SpectralForm:
 
     def powers(self, p: float, damping: Any) -> tuple[Array, Array | None]:
         """The p-th powers of the damped eigenvalues, and that of the other directions, None where it is zero."""
-        undamped = isinstance(damping, (int, float)) and damping == 0
+        undamped = is_zero(damping)
         if p > 0 and undamped and self.rest == 0:
             return powered(self.backend.xp, self.values, p, damping), None
         powers, r = powered(self.backend.xp, self.spectrum, p, damping), int(self.values.shape[0])

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..backend.values import has_values
 from ..errors import DataError, NotPositiveDefiniteError, NotSymmetricError, ShapeError, SingularMatrixError
 from ..trees import ParameterSpace, count
-from .base import Operator, check_damping, check_rank, require_floating
+from .base import Operator, check_rank, require_floating
 from .congruence import Congruence, congruence, sum_of_draws
+from .damping import check_damping
 from .diagonal import Diagonal
 from .low_rank_forms import SpectralForm, core_matrix, orthonormal_form, times_core
 from .spectral import singular_threshold

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..trees import ParameterSpace
 from .base import Operator
+from .damping import is_zero
 
 if TYPE_CHECKING:
     from ..backend import Backend
@@ -65,7 +66,7 @@ class Product(Operator):
         return super().inverse(damping)
 
     def _splits(self, damping: Any) -> bool:
-        undamped = isinstance(damping, (int, float)) and damping == 0
+        undamped = is_zero(damping)
         return undamped and all(factor.shape[0] == factor.shape[1] for factor in (self.left, self.right))
 
     def trace(self) -> Array:

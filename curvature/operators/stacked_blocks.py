@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..backend.values import has_values
 from ..errors import ShapeError, SingularMatrixError
 from ..trees import ParameterSpace, count
-from .base import Operator, check_damping, check_rank, require_floating
+from .base import Operator, check_rank, require_floating
+from .damping import check_damping, is_zero
 from .dense import Dense
 from .spectral import largest_in_magnitude, log_determinant, powered, singular_threshold
 
@@ -120,15 +121,18 @@ class StackedBlocks(Operator):
         return self._like(self.xp.matrix_transpose(self.array))
 
     def _damped(self, damping: Any) -> Array:
-        if isinstance(damping, (int, float)) and damping == 0:
+        if is_zero(damping):
             return self.array
         return self.array + damping * self._identity(self.size)[None, :, :]
 
     def _eigendecomposition(self) -> tuple[Array, Array]:
         """Eigenvalues (B, m) and eigenvectors (B, m, m)."""
-        if self._eigen is None:
-            self._eigen = self.backend.eigh(self.array)
-        return self._eigen
+        if self._eigen is not None:
+            return self._eigen
+        found = self.backend.eigh(self.array)
+        if has_values(found[0]):
+            self._eigen = found
+        return found
 
     def _cholesky(self, damping: Any) -> Array | None:
         """The lower factors of A_i + damping·I, or None where one is not safely positive definite. The last ones are kept."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 import curvature as cv
 from curvature.backend import has_values
-from curvature.operators import BlockDiagonal, Dense, Kronecker, KroneckerSum, Operator
+from curvature.operators import BlockDiagonal, Dense, Kronecker, KroneckerSum, Operator, is_zero
 
 from .coupling import Coupling
 
@@ -138,11 +138,11 @@ class BlockTridiagonalInverse(Operator):
     # Operations ---------------------------------------------------------------------------------------
 
     def _solve(self, v: Array, damping: Any) -> Array:
-        return self._inverse_matmat(v) if _is_zero(damping) else super()._solve(v, damping)
+        return self._inverse_matmat(v) if is_zero(damping) else super()._solve(v, damping)
 
     def inverse(self, damping: Any = 0.0) -> Operator:
         """(F + damping·I)⁻¹: block-tridiagonal without damping."""
-        if not _is_zero(damping):
+        if not is_zero(damping):
             return super().inverse(damping)
         self.precisions  # noqa: B018  (what is singular is said here)
         return BlockTridiagonal(self)
@@ -152,7 +152,7 @@ class BlockTridiagonalInverse(Operator):
 
     def logdet(self, damping: Any = 0.0) -> Array:
         """log det(F + damping·I); without damping that of D, since det Ξ = 1."""
-        return -self.precisions.logdet() if _is_zero(damping) else super().logdet(damping)
+        return -self.precisions.logdet() if is_zero(damping) else super().logdet(damping)
 
     def trace(self) -> Array:
         return self.blocks.trace()
@@ -206,20 +206,16 @@ class BlockTridiagonal(Operator):
         return self.of._inverse_matmat(v) * self.factor
 
     def _solve(self, v: Array, damping: Any) -> Array:
-        return self.of._matmat(v) * (1.0 / self.factor) if _is_zero(damping) else super()._solve(v, damping)
+        return self.of._matmat(v) * (1.0 / self.factor) if is_zero(damping) else super()._solve(v, damping)
 
     def inverse(self, damping: Any = 0.0) -> Operator:
-        return self.of.scaled(1.0 / self.factor) if _is_zero(damping) else super().inverse(damping)
+        return self.of.scaled(1.0 / self.factor) if is_zero(damping) else super().inverse(damping)
 
     def power(self, p: float, damping: Any = 0.0) -> Operator:
         return self.inverse(damping) if p == -1 else super().power(p, damping)
 
     def scaled(self, factor: Any) -> BlockTridiagonal:
         return BlockTridiagonal(self.of, self.factor * factor)
-
-
-def _is_zero(damping: Any) -> bool:
-    return isinstance(damping, (int, float)) and damping == 0
 
 
 def _congruent(xp: Any, side: Array, matrix: Array) -> Array:
