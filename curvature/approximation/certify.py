@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from ..problem import Batch, LayerValues
 from .certificate import Certificate, from_moments
 from .quadratic import quadratic
 from .sweeps import Sweep
+
+if TYPE_CHECKING:
+    from ..backend import Rng
 
 Array = Any
 
@@ -127,8 +130,9 @@ def _by_examples(operator: Operator, matrix: GaussNewtonMatrix, examples: int, s
     xp, problem = matrix.xp, matrix.problem
     drawn: list[list[LayerValues]] = []
     forms: list[Array] = []
+    rng = problem.backend.rng(seed)
     for batch, rows in _draws(matrix, examples, seed):
-        values = _values_of(matrix, batch, rows, seed)
+        values = _values_of(matrix, batch, rows, rng)
         drawn.append(values)
         forms.append(quadratic(operator, values, problem.structure.partition))
     to_numpy = problem.backend.to_numpy
@@ -168,7 +172,7 @@ def _draws(matrix: GaussNewtonMatrix, examples: int, seed: int) -> list[tuple[Ba
     return found
 
 
-def _values_of(matrix: GaussNewtonMatrix, batch: Batch, rows: Any, seed: int) -> list[LayerValues]:
+def _values_of(matrix: GaussNewtonMatrix, batch: Batch, rows: Any, rng: Rng) -> list[LayerValues]:
     """Inputs and cotangents of some examples, each worth the whole matrix."""
     xp, problem = matrix.xp, matrix.problem
     evaluation = problem.evaluate(batch)
@@ -178,7 +182,7 @@ def _values_of(matrix: GaussNewtonMatrix, batch: Batch, rows: Any, seed: int) ->
     columns = int(factor.shape[2])
     if columns > COLUMNS:
         # Only pairs of different draws are compared, so one mixture of the columns stands for all: E ω ωᵀ = I.
-        signs = problem.backend.rng(seed).rademacher((int(factor.shape[0]), columns, COLUMNS), dtype=factor.dtype)
+        signs = rng.rademacher((int(factor.shape[0]), columns, COLUMNS), dtype=factor.dtype)
         factor = factor @ signs * COLUMNS**-0.5
     return problem.evaluate(batch.taken(xp, places)).layers(factor)
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
 
 from .estimate import Estimate
-from .map import Counted
+from .map import Counted, LinearMap
+from .progress import Meter, Progress
+
+if TYPE_CHECKING:
+    from ..backend import Rng
 
 Array = Any
 
@@ -42,6 +46,31 @@ class Sampler(Protocol):
 
     def result(self) -> tuple[Any, Any]:
         """(value, standard error), each a Python float or a vector."""
+
+
+def estimated(
+    A: LinearMap,
+    what: str,
+    methods: Mapping[str, Callable[[Counted, Rng], Sampler]],
+    exact: Callable[[Counted], Any],
+    *,
+    method: str,
+    tolerance: float,
+    max_products: int | None,
+    seed: int,
+    progress: Progress,
+) -> Estimate:
+    """``what`` of a map by one of the ``methods``; see ``adapt``.
+
+    Raises:
+        ValueError: if the method, tolerance or ``max_products`` cannot be.
+    """
+    if method not in methods:
+        raise ValueError(f"the methods of the {what} are {', '.join(methods)}; got {method!r}")
+    with Meter(progress) as meter:
+        counted = Counted(A, meter, what)
+        sampler = methods[method](counted, A.backend.rng(seed))
+        return adapt(counted, sampler, lambda: exact(counted), tolerance=tolerance, max_products=max_products)
 
 
 def adapt(a: Counted, sampler: Sampler, exact: Callable[[], Any], *, tolerance: float, max_products: int | None) -> Estimate:

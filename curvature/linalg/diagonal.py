@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .adaptive import Sampler, adapt
+from .adaptive import Sampler, estimated
 from .estimate import Estimate
 from .exact import exact_diagonal
 from .hutchinson import DiagonalMean
 from .jackknife import pair_weights
 from .leave_one_out import Sketch
 from .map import Counted, LinearMap, require_square
-from .progress import Meter, Progress
+from .progress import Progress
 
 if TYPE_CHECKING:
     from ..backend import Rng
@@ -97,9 +97,14 @@ def diagonal(
         KeyboardInterrupt: with the estimate so far as its attribute ``partial``.
     """
     require_square(A, "diagonal")
-    if method not in METHODS:
-        raise ValueError(f"the methods of diagonal are {', '.join(METHODS)}; got {method!r}")
-    with Meter(progress) as meter:
-        counted = Counted(A, meter, "diagonal")
-        sampler = METHODS[method](counted, A.backend.rng(seed))
-        return adapt(counted, sampler, lambda: exact_diagonal(counted), tolerance=tolerance, max_products=max_products)
+    return estimated(
+        A,
+        "diagonal",
+        METHODS,
+        exact_diagonal,
+        method=method,
+        tolerance=tolerance,
+        max_products=max_products,
+        seed=seed,
+        progress=progress,
+    )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from ..errors import ConvergenceError
-from .adaptive import Sampler, adapt, allowance, check_tolerance
+from .adaptive import Sampler, allowance, check_tolerance, estimated
 from .eigenpairs import PRODUCTS, Eigenpairs, found
 from .estimate import Estimate
 from .exact import identity_blocks
@@ -49,12 +49,17 @@ def frobenius_norm(
         DataError: if a product is not finite.
         KeyboardInterrupt: with the estimate so far as its attribute ``partial``.
     """
-    if method not in METHODS:
-        raise ValueError(f"the methods of frobenius_norm are {', '.join(METHODS)}; got {method!r}")
-    with Meter(progress) as meter:
-        counted = Counted(A, meter, "Frobenius norm")
-        sampler = METHODS[method](counted, A.backend.rng(seed))
-        return adapt(counted, sampler, lambda: _exact(counted), tolerance=tolerance, max_products=max_products)
+    return estimated(
+        A,
+        "Frobenius norm",
+        METHODS,
+        _exact,
+        method=method,
+        tolerance=tolerance,
+        max_products=max_products,
+        seed=seed,
+        progress=progress,
+    )
 
 
 def _exact(a: Counted) -> float:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Literal
 
-from .adaptive import Sampler, adapt
+from .adaptive import Sampler, estimated
 from .estimate import Estimate
 from .exact import exact_diagonal
 from .hutchinson import Hutchinson
 from .hutchpp import HutchPlusPlus
 from .map import Counted, LinearMap, require_square
 from .orthonormal import host
-from .progress import Meter, Progress
+from .progress import Progress
 from .xtrace import XTrace
 
 Array = Any
@@ -54,12 +54,17 @@ def trace(
         KeyboardInterrupt: with the estimate so far as its attribute ``partial``.
     """
     require_square(A, "trace")
-    if method not in METHODS:
-        raise ValueError(f"the methods of trace are {', '.join(METHODS)}; got {method!r}")
-    with Meter(progress) as meter:
-        counted = Counted(A, meter, "trace")
-        sampler = METHODS[method](counted, A.backend.rng(seed))
-        return adapt(counted, sampler, lambda: exact_trace(counted), tolerance=tolerance, max_products=max_products)
+    return estimated(
+        A,
+        "trace",
+        METHODS,
+        exact_trace,
+        method=method,
+        tolerance=tolerance,
+        max_products=max_products,
+        seed=seed,
+        progress=progress,
+    )
 
 
 def exact_trace(a: Counted) -> float:
