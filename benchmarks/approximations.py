@@ -88,7 +88,7 @@ def environment(args: argparse.Namespace) -> dict:
         "network": network.summary,
         "threads": args.threads,
         "platform": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
-        "versions": {name: _version(name) for name in ("curvature", "torch")} | approximations_peers.installed(),
+        "versions": {name: _version(name) for name in ("curvature", "torch")} | approximations_peers.versions(),
     }
 
 

@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
 from typing import Any
 
 import torch
 from approximations_ours import DAMPING
 from networks import Network
-from peers_torch import module
-
-_DISTRIBUTIONS = {
-    "curvlinops": "curvlinops-for-pytorch",
-    "backpack": "backpack-for-pytorch",
-    "nngeometry": "nngeometry",
-}
+from peers_torch import backward_with, installed, module
 
 
-def installed() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """Versions of the peers that can be measured here."""
-    found = {}
-    for name, distribution in _DISTRIBUTIONS.items():
-        if find_spec(name) is not None:
-            try:
-                found[name] = version(distribution)
-            except PackageNotFoundError:
-                found[name] = "unknown"
-    return found
+    return installed("curvlinops", "backpack", "nngeometry")
 
 
 def operations(network: Network) -> dict[str, dict[str, Callable[[], object]]]:
@@ -38,7 +23,7 @@ def operations(network: Network) -> dict[str, dict[str, Callable[[], object]]]:
         "backpack": ("BackPACK", _backpack),
         "nngeometry": ("nngeometry", _nngeometry),
     }
-    return {makers[name][0]: makers[name][1](network) for name in installed()}
+    return {makers[name][0]: makers[name][1](network) for name in versions()}
 
 
 def _curvlinops(network: Network) -> dict[str, Callable[[], object]]:
@@ -89,21 +74,9 @@ def _identity(cl: Any, like: Any) -> Any:
 
 
 def _backpack(network: Network) -> dict[str, Callable[[], object]]:
-    from backpack import backpack, extend
     from backpack.extensions import KFAC, KFLR, KFRA, DiagGGNExact, DiagGGNMC, SumGradSquared
 
-    net, x, y = module(network)
-    net, loss = extend(net), extend(torch.nn.CrossEntropyLoss())
-
-    def with_extension(make: Callable[[], Any]) -> Callable[[], object]:
-        def run() -> object:
-            net.zero_grad()
-            with backpack(make()):
-                loss(net(x), y).backward()
-            return None
-
-        return run
-
+    with_extension = backward_with(network)
     found = {
         "diagonal of the GGN": with_extension(DiagGGNExact),
         "diagonal, Monte Carlo": with_extension(lambda: DiagGGNMC(mc_samples=1)),

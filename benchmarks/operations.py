@@ -72,7 +72,7 @@ def measure(args: argparse.Namespace) -> dict:
             functions["torch|gradient"] = peers_torch.gradient(network)
             base = "torch|gradient"
             if not args.no_peers:
-                peers = peers_torch.installed()
+                peers = peers_torch.installed("curvlinops", "backpack")
                 for peer, operations in peers_torch.operations(network).items():
                     functions.update({f"{peer}|{name}": function for name, function in operations.items()})
 

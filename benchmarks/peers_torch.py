@@ -43,14 +43,16 @@ def gradient(network: Network) -> Callable[[], object]:
     return run
 
 
-def installed() -> dict[str, str]:
-    """Versions of the peers that can be measured here."""
-    names = {"curvlinops": "curvlinops-for-pytorch", "backpack": "backpack-for-pytorch"}
+_DISTRIBUTIONS = {"curvlinops": "curvlinops-for-pytorch", "backpack": "backpack-for-pytorch", "nngeometry": "nngeometry"}
+
+
+def installed(*names: str) -> dict[str, str]:
+    """Versions of those of the peers that can be measured here."""
     found = {}
-    for name, distribution in names.items():
+    for name in names:
         if find_spec(name) is not None:
             try:
-                found[name] = version(distribution)
+                found[name] = version(_DISTRIBUTIONS[name])
             except PackageNotFoundError:
                 found[name] = "unknown"
     return found
@@ -58,7 +60,7 @@ def installed() -> dict[str, str]:
 
 def operations(network: Network) -> dict[str, dict[str, Callable[[], object]]]:
     """{peer: {operation: function}}."""
-    available = installed()
+    available = installed("curvlinops", "backpack")
     result: dict[str, dict[str, Callable[[], object]]] = {}
     if "curvlinops" in available:
         result["curvlinops"] = _curvlinops(network)
@@ -100,8 +102,20 @@ def _curvlinops(network: Network) -> dict[str, Callable[[], object]]:
 
 
 def _backpack(network: Network) -> dict[str, Callable[[], object]]:
-    from backpack import backpack, extend
     from backpack.extensions import KFAC, KFLR, DiagGGNExact, SumGradSquared
+
+    with_extension = backward_with(network)
+    return {
+        "K-FAC statistics, exact": with_extension(KFLR),
+        "K-FAC statistics, Monte Carlo": with_extension(lambda: KFAC(mc_samples=1)),
+        "diagonal of the GGN": with_extension(DiagGGNExact),
+        "diagonal empirical Fisher": with_extension(SumGradSquared),
+    }
+
+
+def backward_with(network: Network) -> Callable[[Callable[[], Any]], Callable[[], object]]:
+    """From a maker of one of BackPACK's extensions, the backward pass that computes it."""
+    from backpack import backpack, extend
 
     net, x, y = module(network)
     net, loss = extend(net), extend(torch.nn.CrossEntropyLoss())
@@ -115,9 +129,4 @@ def _backpack(network: Network) -> dict[str, Callable[[], object]]:
 
         return run
 
-    return {
-        "K-FAC statistics, exact": with_extension(KFLR),
-        "K-FAC statistics, Monte Carlo": with_extension(lambda: KFAC(mc_samples=1)),
-        "diagonal of the GGN": with_extension(DiagGGNExact),
-        "diagonal empirical Fisher": with_extension(SumGradSquared),
-    }
+    return with_extension

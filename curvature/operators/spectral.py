@@ -34,6 +34,11 @@ def powered(xp: Any, eigenvalues: Array, p: float, damping: Any, *, size: int | 
         return shifted
     if has_values(shifted):
         _require_power(xp, shifted, p, size or count(shifted))
+    return raised(xp, shifted, p)
+
+
+def raised(xp: Any, shifted: Array, p: float) -> Array:
+    """shifted^p; for a power that is not whole what is negative counts as zero."""
     if p == -1:
         return 1.0 / shifted
     if float(p).is_integer():

@@ -11,7 +11,7 @@ from ..trees import ParameterSpace, count
 from .base import Operator, check_rank, require_floating
 from .damping import check_damping, is_zero
 from .dense import Dense
-from .spectral import largest_in_magnitude, log_determinant, powered, singular_threshold
+from .spectral import largest_in_magnitude, log_determinant, powered, raised, singular_threshold
 
 if TYPE_CHECKING:
     from ..backend import Backend
@@ -250,11 +250,7 @@ def _powered(xp: Any, values: Array, p: float, damping: Any) -> Array:
     """(λ + damping)^p: ``spectral.powered`` block by block."""
     shifted = values + damping
     _on_worst(xp, shifted, lambda row: powered(xp, row, p, 0.0))
-    if p == -1:
-        return 1.0 / shifted
-    if float(p).is_integer():
-        return shifted ** int(p) if p >= 0 else (1.0 / shifted) ** int(-p)
-    return xp.where(shifted > 0, shifted, xp.zeros_like(shifted)) ** float(p)
+    return raised(xp, shifted, p)
 
 
 def _require_regular(xp: Any, array: Array) -> None:
