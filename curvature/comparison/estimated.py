@@ -177,7 +177,7 @@ class Estimated:
         n, damping = operator.shape[0], self._damping
         try:
             inverse = operator.inverse(damping)
-            if inverse.structure in ("matrix-free", "sum", "product"):
+            if inverse.matrix_free or inverse.structure in ("sum", "product"):
                 return mean_of(samples), self._log_ratio(operator)
             dimension = Number.known(n - damping * float(inverse.trace()))
             # Of A/δ rather than A: then small eigenvalues add little, and what adds much is not lost in P log δ.

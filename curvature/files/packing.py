@@ -48,7 +48,7 @@ def pack(operator: Operator) -> Any:
         UnsupportedError: if the operator cannot be taken apart.
     """
     kind = type(operator).__name__
-    if operator.structure == "matrix-free":
+    if operator.matrix_free:
         raise UnsupportedError(
             f"a {kind} is known by its products and holds no arrays that could be saved; save an approximation of it, "
             "curvature.approximate(A, 'kfac'), or its matrix, curvature.operators.Dense(A.to_dense(), space=A.space)"

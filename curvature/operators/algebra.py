@@ -79,8 +79,8 @@ def _add_dense(a: Dense, b: Dense) -> Dense:
 def _add_dense_any(a: Dense, b: Operator) -> Operator:
     """A dense matrix is there already: the sum is one more."""
     _check_backends(a, b)
-    if b.structure == "matrix-free":
-        return Sum([a, b], space=_space(a, b))
+    if b.matrix_free:
+        return _kept_apart(a, b)
     symmetric = True if a.symmetric and b.symmetric else None
     return Dense(a.array + b.to_dense(), backend=a.backend, space=_space(a, b), symmetric=symmetric)
 
@@ -221,8 +221,8 @@ def _compose_dense(a: Dense, b: Dense) -> Dense:
 def _compose_any_dense(a: Operator, b: Dense) -> Operator:
     """The columns of the matrix, each multiplied."""
     _check_backends(a, b)
-    if a.structure == "matrix-free":
-        return Product(a, b, space=_space(a, b))
+    if a.matrix_free:
+        return _kept_apart_product(a, b)
     return Dense(a._matmat(b.array), backend=a.backend, space=_space(a, b))
 
 
@@ -230,8 +230,8 @@ def _compose_any_dense(a: Operator, b: Dense) -> Operator:
 def _compose_dense_any(a: Dense, b: Operator) -> Operator:
     """The rows of the matrix, each multiplied."""
     _check_backends(a, b)
-    if b.structure == "matrix-free":
-        return Product(a, b, space=_space(a, b))
+    if b.matrix_free:
+        return _kept_apart_product(a, b)
     xp = a.xp
     rows = b.T._matmat(xp.matrix_transpose(a.array))
     return Dense(xp.matrix_transpose(rows), backend=a.backend, space=_space(a, b))

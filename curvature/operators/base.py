@@ -78,6 +78,11 @@ class Operator(ABC):
     def dense_limit(self) -> int:
         return DENSE_LIMIT
 
+    @property
+    def matrix_free(self) -> bool:
+        """Whether it is known by its products alone: all else takes many of them."""
+        return self.structure == "matrix-free"
+
     def _transpose(self) -> Operator:
         return self._fallback("transpose")._transpose()
 

@@ -45,6 +45,10 @@ class Product(Operator):
     def dense_limit(self) -> int:
         return min(self.left.dense_limit, self.right.dense_limit)
 
+    @property
+    def matrix_free(self) -> bool:
+        return self.left.matrix_free or self.right.matrix_free
+
     def map_arrays(self, function: Callable[[Array], Array], backend: Backend) -> Product:
         return Product(self.left.map_arrays(function, backend), self.right.map_arrays(function, backend), space=self.space)
 
@@ -70,7 +74,7 @@ class Product(Operator):
         return undamped and all(factor.shape[0] == factor.shape[1] for factor in (self.left, self.right))
 
     def trace(self) -> Array:
-        if "matrix-free" in (self.left.structure, self.right.structure):
+        if self.matrix_free:
             return super().trace()
         self._require_square("trace")
         from .inner import inner

@@ -53,6 +53,10 @@ class Sum(Operator):
     def dense_limit(self) -> int:
         return min(term.dense_limit for term in self.terms)
 
+    @property
+    def matrix_free(self) -> bool:
+        return any(term.matrix_free for term in self.terms)
+
     def _map(self, function: Callable[[Operator], Operator]) -> Sum:
         return Sum([function(term) for term in self.terms], space=self.space)
 
@@ -85,7 +89,7 @@ class Sum(Operator):
         return sum(inner(term, other) for term in self.terms)
 
     def norm(self, order: str | int = "fro") -> Array:
-        if order != "fro" or any(term.structure == "matrix-free" for term in self.terms):
+        if order != "fro" or self.matrix_free:
             return super().norm(order)
         from .inner import inner
 
@@ -109,7 +113,7 @@ class Sum(Operator):
         """A structured approximation of the inverse for conjugate gradients: that of the term with the largest trace, damped by
         the mean eigenvalue of the others.
         """
-        structured = [term for term in self.terms if term.structure not in ("matrix-free", "sum", "product")]
+        structured = [term for term in self.terms if not (term.matrix_free or term.structure in ("sum", "product"))]
         if not (self.symmetric and structured):
             return None
         traces = [float(term.trace()) for term in structured]

@@ -63,7 +63,7 @@ class DiagonalMethod(cv.Approximation):
 @cv.estimate.dispatch
 def estimate(matrix: cv.Operator, method: DiagonalMethod, backend: cv.Backend) -> Any:
     """{"diagonal": (P,)}, with {"standard_error": (P,)} where it is estimated."""
-    if matrix.structure != "matrix-free" and type(matrix).diagonal is not cv.Operator.diagonal:  # the structure has it
+    if not matrix.matrix_free and type(matrix).diagonal is not cv.Operator.diagonal:  # the structure has it
         return {"diagonal": matrix.diagonal()}
     if matrix.shape[0] <= method.exact_below:
         return {"diagonal": _from_columns(matrix, backend)}

@@ -144,7 +144,7 @@ class NeumannSeries(Truncated):
 
     def _made_dense(self) -> Array:
         """The identity, whose product is the dense matrix."""
-        if self.matrix.structure == "matrix-free":
+        if self.matrix.matrix_free:
             n = self.shape[0]
             warnings.warn(
                 f"a Neumann series that has taken {n} products or more continues with the dense {n} × {n} matrix",

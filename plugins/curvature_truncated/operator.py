@@ -121,6 +121,10 @@ class Truncated(Operator):
     def dense_limit(self) -> int:
         return self.matrix.dense_limit
 
+    @property
+    def matrix_free(self) -> bool:
+        return self.matrix.matrix_free
+
     def _matmat(self, v: Array) -> Array:
         return self.matrix._matmat(v)
 
@@ -161,7 +165,7 @@ class Truncated(Operator):
         return self._with(self.matrix.scaled(factor), None if self.near is None else self.near.scaled(factor))
 
     def map_arrays(self, function: Callable[[Array], Array], backend: cv.Backend) -> Truncated:
-        matrix = self._dense() if self.matrix.structure == "matrix-free" else self.matrix
+        matrix = self._dense() if self.matrix.matrix_free else self.matrix
         near = None if self.near is None else self.near.map_arrays(function, backend)
         return self._with(matrix.map_arrays(function, backend), near)
 

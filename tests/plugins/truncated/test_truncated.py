@@ -226,3 +226,16 @@ def test_a_negative_multiple_has_products_and_no_inverse(be, name):
     np.testing.assert_allclose(dense(-operator), -dense(operator))
     with pytest.raises(cv.NotPositiveDefiniteError):
         (-operator).solve(be.asarray(np.ones(3)))
+
+
+def test_a_dense_matrix_is_added_without_dense_columns_of_the_other(be, problem, name):
+    operator = cv.approximate(cv.Fisher(problem(be)), name)
+    other = cv.operators.Dense(be.asarray(np.eye(operator.shape[0])), backend=operator.backend)
+    with pytest.warns(cv.DensifiedWarning, match="keeps neither structure"):
+        total = other + operator
+    assert total.matrix_free
+    np.testing.assert_allclose(dense(total), dense(operator) + np.eye(operator.shape[0]), atol=1e-12)
+    with pytest.warns(cv.DensifiedWarning, match="keeps neither structure"):
+        product = other @ operator
+    assert product.matrix_free
+    np.testing.assert_allclose(dense(product), dense(operator), atol=1e-12)
