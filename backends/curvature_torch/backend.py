@@ -159,6 +159,13 @@ class TorchBackend(cv.Backend):
             return directional.proven_hvp(f, params, tangent)
         return reverse.hvp(f, params, tangent, where)
 
+    def hessian_map(self, f: Callable[[Tree], Tensor], params: Tree) -> Callable[[Tree], Tree]:
+        if _place(params) is not Place.TOP:
+            return super().hessian_map(f, params)
+        if isinstance(f, Closure):
+            return directional.proven_hessian_map(f, params)
+        return reverse.hessian_map(f, params, Place.TOP)
+
     def vmap(self, f: Callable[..., Tree], in_axes: Any = 0) -> Callable[..., Tree]:
         mapped: Callable[..., Tree] = torch.func.vmap(f, tuple(in_axes) if isinstance(in_axes, list) else in_axes)
         return mapped

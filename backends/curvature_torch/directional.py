@@ -35,24 +35,50 @@ def proven_hvp(f: Closure, params: Tree, tangent: Tree) -> Tree:
     What is known of layers comes from the calls that were seen; derivatives inside of the function, for one, enter its graph
     without any. Where the two differ, the plain way is taken from then on, and said.
     """
-    shapes = tuple(tuple(a.shape) for a in (*optree.tree_leaves(params), *leaves(f.data)))
-    slot = ("torch", "hvp", f.keyed.key, shapes)
-    known = f.keyed.compiled.get(slot)
-    if known is False:
+    if _is_refuted(f, params):
         return reverse.hvp(f, params, tangent, Place.TOP)
-    found = hvp(f, params, tangent)
-    if known is None:
-        expected = reverse.hvp(f, params, tangent, Place.TOP)
-        f.keyed.compiled[slot] = _close(optree.tree_leaves(found), optree.tree_leaves(expected))
-        if not f.keyed.compiled[slot]:
-            warnings.warn(
-                "Hessian products by layer differ from the gradient differentiated again (derivatives taken inside of the "
-                "model?): the latter is used, which is slower",
-                cv.FallbackWarning,
-                stacklevel=2,
-            )
-            return expected
-    return found
+    return _proven(f, params, tangent, Differentiated(f, params).product(tangent))
+
+
+def proven_hessian_map(f: Closure, params: Tree) -> Callable[[Tree], Tree]:
+    """v ↦ ∇²f · v from one forward pass and one gradient, with the comparison of ``proven_hvp``."""
+    graph = None if _is_refuted(f, params) else Differentiated(f, params)
+    plain: list[Callable[[Tree], Tree]] = []
+
+    def product(tangent: Tree) -> Tree:
+        if graph is None or _is_refuted(f, params):
+            if not plain:
+                plain.append(reverse.hessian_map(f, params, Place.TOP))
+            return plain[0](tangent)
+        return _proven(f, params, tangent, graph.product(tangent, keep=True))
+
+    return product
+
+
+def _slot(f: Closure, params: Tree) -> tuple[Any, ...]:
+    return ("torch", "hvp", f.keyed.key, tuple(tuple(a.shape) for a in (*optree.tree_leaves(params), *leaves(f.data))))
+
+
+def _is_refuted(f: Closure, params: Tree) -> bool:
+    return f.keyed.compiled.get(_slot(f, params)) is False
+
+
+def _proven(f: Closure, params: Tree, tangent: Tree, found: Tree) -> Tree:
+    """What was found, or the plain product where the first comparison finds them different."""
+    slot = _slot(f, params)
+    if f.keyed.compiled.get(slot):
+        return found
+    expected = reverse.hvp(f, params, tangent, Place.TOP)
+    f.keyed.compiled[slot] = _close(optree.tree_leaves(found), optree.tree_leaves(expected))
+    if f.keyed.compiled[slot]:
+        return found
+    warnings.warn(
+        "Hessian products by layer differ from the gradient differentiated again (derivatives taken inside of the "
+        "model?): the latter is used, which is slower",
+        cv.FallbackWarning,
+        stacklevel=3,
+    )
+    return expected
 
 
 def _close(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
@@ -62,30 +88,39 @@ def _close(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
     return gap**0.5 <= torch.finfo(expected[0].dtype).eps ** 0.5 * size**0.5
 
 
-def hvp(f: Callable[[Tree], Tensor], params: Tree, tangent: Tree) -> Tree:
-    """∇²f · tangent of a scalar function, at the top of a computation."""
-    space = cv.ParameterSpace.of(params)
-    v = dict(zip(space.names, matching_leaves(tangent, space.treespec, "the tangent", "the parameters"), strict=True))
-    with recording(), supported():
-        variable = dict(zip(space.names, variables(space.flatten(params), nested=False), strict=True))
-        recorder = Recorder(variable, {})
-        with recorder, differentiating():
-            value = f(space.unflatten(list(variable.values())))
-        if not isinstance(value, Tensor) or not value.requires_grad:
-            return space.unflatten([torch.zeros_like(p) for p in variable.values()])
-        require_second_derivatives([value])
-        refuse_wrong_hessians([value])
-        resolution = Resolution(recorder, value, None)
-        excluded = _excluded(resolution.found, resolution.unrecognised)
-        layers = [use for use in resolution.found if _is_product(use, excluded)]
-        covered = {path for use in layers for path in _paths(use)} - excluded
-        others = [path for path in space.names if path not in covered]
-        products = [_product(use, excluded, v) for use in layers]
-        targets: list[Any] = [use.edge for use in layers] + [variable[path] for path in others]
-        first = torch.autograd.grad(value, targets, create_graph=True, allow_unused=True)
-        pairs = list(zip(first, products + [v[path] for path in others], strict=True))
-        result = _gradient_of_inner_products(pairs, list(variable.values()))
-    return space.unflatten(result)
+class Differentiated:
+    """A scalar function at the top of a computation and its first derivatives, recorded to be differentiated again."""
+
+    def __init__(self, f: Callable[[Tree], Tensor], params: Tree) -> None:
+        self._space = space = cv.ParameterSpace.of(params)
+        self._first: tuple[Tensor | None, ...] | None = None
+        with recording(), supported():
+            self._variable = variable = dict(zip(space.names, variables(space.flatten(params), nested=False), strict=True))
+            recorder = Recorder(variable, {})
+            with recorder, differentiating():
+                value = f(space.unflatten(list(variable.values())))
+            if not isinstance(value, Tensor) or not value.requires_grad:
+                return
+            require_second_derivatives([value])
+            refuse_wrong_hessians([value])
+            resolution = Resolution(recorder, value, None)
+            self._excluded = _excluded(resolution.found, resolution.unrecognised)
+            self._layers = [use for use in resolution.found if _is_product(use, self._excluded)]
+            covered = {path for use in self._layers for path in _paths(use)} - self._excluded
+            self._others = [path for path in space.names if path not in covered]
+            targets: list[Any] = [use.edge for use in self._layers] + [variable[path] for path in self._others]
+            self._first = torch.autograd.grad(value, targets, create_graph=True, allow_unused=True)
+
+    def product(self, tangent: Tree, *, keep: bool = False) -> Tree:
+        """∇²f · tangent; ``keep`` if another will be asked for."""
+        space = self._space
+        v = dict(zip(space.names, matching_leaves(tangent, space.treespec, "the tangent", "the parameters"), strict=True))
+        if self._first is None:
+            return space.unflatten([torch.zeros_like(p) for p in self._variable.values()])
+        with recording(), supported():
+            products = [_product(use, self._excluded, v) for use in self._layers]
+            pairs = list(zip(self._first, products + [v[path] for path in self._others], strict=True))
+            return space.unflatten(_gradient_of_inner_products(pairs, list(self._variable.values()), keep))
 
 
 def _excluded(found: Sequence[Found], unrecognised: Iterable[str]) -> set[str]:
@@ -125,7 +160,9 @@ def _product(use: Found, excluded: set[str], v: dict[str, Tensor]) -> Tensor:
     return product if bias is None else product + bias.reshape(-1)
 
 
-def _gradient_of_inner_products(pairs: Sequence[tuple[Tensor | None, Tensor]], inputs: Sequence[Tensor]) -> list[Tensor]:
+def _gradient_of_inner_products(
+    pairs: Sequence[tuple[Tensor | None, Tensor]], inputs: Sequence[Tensor], keep: bool
+) -> list[Tensor]:
     """∇ Σ ⟨x, y⟩: each of a pair is the cotangent of the other, so no inner product is computed."""
     outputs, seeds = [], []
     for x, y in pairs:
@@ -137,4 +174,5 @@ def _gradient_of_inner_products(pairs: Sequence[tuple[Tensor | None, Tensor]], i
                 seeds.append(other.detach())
     if not outputs:
         return [torch.zeros_like(p) for p in inputs]
-    return list(torch.autograd.grad(outputs, inputs, seeds, allow_unused=True, materialize_grads=True))
+    found = torch.autograd.grad(outputs, inputs, seeds, allow_unused=True, materialize_grads=True, retain_graph=keep)
+    return list(found)

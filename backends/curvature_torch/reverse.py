@@ -139,8 +139,17 @@ def hvp(f: Callable[[Tree], Tensor], params: Tree, tangent: Tree, where: Place) 
     2.5 on a wide perceptron), but torch's rules for tangents are not all differentiable, and some are wrongly so
     without a word (layer_norm, logdet, solve). Twice reverse is what torch tests.
     """
+    return hessian_map(f, params, where, keep=False)(tangent)
+
+
+def hessian_map(f: Callable[[Tree], Tensor], params: Tree, where: Place, *, keep: bool = True) -> Callable[[Tree], Tree]:
+    """v ↦ ∇²f · v, each product the recorded gradient differentiated along v; ``keep`` if there will be more than one."""
     tape = Tape(f, params, where)
-    v = matching_leaves(tangent, tape.treespec, "the tangent", "the parameters")
     refuse_wrong_hessians(tape.outputs)
     gradient = gradients(tape.outputs, tape.inputs, None, keep=True, create=True)
-    return tape.tree(gradients(gradient, tape.inputs, v, keep=False, create=tape.nested))
+
+    def product(tangent: Tree) -> Tree:
+        v = matching_leaves(tangent, tape.treespec, "the tangent", "the parameters")
+        return tape.tree(gradients(gradient, tape.inputs, v, keep=keep, create=tape.nested))
+
+    return product

@@ -151,6 +151,10 @@ class Backend(ABC):
     def hvp(self, f: Callable[[Tree], Array], params: Tree, tangent: Tree) -> Tree:
         """∇²f(params) · tangent of a scalar function."""
 
+    def hessian_map(self, f: Callable[[Tree], Array], params: Tree) -> Callable[[Tree], Tree]:
+        """v ↦ ∇²f(params) · v for many v: ``hvp``, or quicker where a backend can keep the gradient to differentiate it."""
+        return lambda tangent: self.hvp(f, params, tangent)
+
     @abstractmethod
     def vmap(self, f: Callable[..., Tree], in_axes: Any = 0) -> Callable[..., Tree]:
         """``f`` mapped over the leading axis of its arguments (``in_axes``: 0 or None for each argument)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,7 +42,10 @@ class Rng:
 
     def rademacher(self, shape: tuple[int, ...], dtype: Any = None) -> Array:
         """±1 with equal probability."""
-        return self._array(2.0 * self._generator.integers(0, 2, shape) - 1.0, dtype)
+        count = math.prod(shape)
+        bits = np.unpackbits(np.frombuffer(self._generator.bytes(-(-count // 8)), dtype=np.uint8), count=count)
+        signs = np.where(bits.reshape(shape), np.int8(1), np.int8(-1))
+        return self._array(signs if dtype is not None else signs.astype(np.float64), dtype)
 
     def integers(self, high: int, shape: tuple[int, ...]) -> Array:
         """Uniform on {0, …, high - 1}, int64."""

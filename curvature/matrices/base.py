@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import DataError
 from ..operators import MatrixFree, Operator
 from ..problem import Batch, Problem
 from ..problem.memory import guarded
-from ..trees import tree_map
+from ..trees import ParameterSpace, tree_map
 
 Array = Any
 Tree = Any
@@ -24,6 +25,17 @@ def added(total: list[Tree] | None, products: list[Tree], share: Any) -> list[Tr
     if total is None:
         return scaled
     return [tree_map(lambda a, b: a + b, one, other) for one, other in zip(total, scaled, strict=True)]
+
+
+def by_columns(xp: Any, space: ParameterSpace, v: Array, products: Callable[[list[Tree]], list[Tree]]) -> Array:
+    """The products (P, K) with the columns of v, taken as params trees.
+
+    Column by column in memory: to walk through one of K interleaved columns takes as long as to walk through them all.
+    """
+    columns = int(v.shape[1])
+    rows = xp.reshape(xp.reshape(xp.matrix_transpose(v), (-1,)), (columns, space.size))
+    found = products([space.unravel(xp, rows[j, :]) for j in range(columns)])
+    return xp.matrix_transpose(xp.stack([space.ravel(xp, product) for product in found], axis=0))
 
 
 class CurvatureMatrix(MatrixFree):
@@ -55,9 +67,7 @@ class CurvatureMatrix(MatrixFree):
         """The same kind of matrix, with the same options, of another problem."""
 
     def _over_data(self, v: Array) -> Array:
-        xp, space = self.xp, self.problem.space
-        products = self._total([space.unravel(xp, v[:, j]) for j in range(v.shape[1])])
-        return xp.stack([space.ravel(xp, product) for product in products], axis=1)
+        return by_columns(self.xp, self.problem.space, v, self._total)
 
     def _total(self, tangents: list[Tree]) -> list[Tree]:
         """Products with params trees, over all batches."""
@@ -70,9 +80,38 @@ class CurvatureMatrix(MatrixFree):
         assert totals is not None
         return totals
 
+    def _batch_map(self, batch: Batch) -> Callable[[Tree], Tree] | None:
+        """``_batch_products`` of one tangent with all that does not depend on it done once, if there is such a thing."""
+        return None
+
     def linearised(self) -> Operator:
         """The same matrix with forward passes done once: for many products. Holds the residuals of every batch."""
-        return self
+        problem = self.problem
+        maps = []
+        for batch in problem.batches():
+            with guarded(problem, batch):
+                product = self._batch_map(batch)
+            if product is None:
+                return self
+            maps.append((product, problem._share(batch)))
+        xp, space = self.xp, problem.space
+
+        def total(tangents: list[Tree]) -> list[Tree]:
+            sums: list[Tree] | None = None
+            for product, share in maps:
+                sums = added(sums, [product(tangent) for tangent in tangents], share)
+            assert sums is not None
+            return sums
+
+        return MatrixFree(
+            lambda v: by_columns(xp, space, v, total),
+            self.shape[0],
+            dtype=self.dtype,
+            backend=self.backend,
+            space=space,
+            tolerance=self.tolerance,
+            of_trees=lambda tree: total([tree])[0],
+        )
 
     def _solve(self, v: Array, damping: Any) -> Array:
         kept = self.linearised()

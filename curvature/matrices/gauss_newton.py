@@ -6,12 +6,11 @@ from abc import abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
-from ..operators import MatrixFree, Operator
 from ..problem import Batch, Evaluation, LayerValues
 from ..problem.memory import guarded
 from ..problem.transposes import forward_mode_is_right
 from ..trees import tree_map
-from .base import CurvatureMatrix, added
+from .base import CurvatureMatrix
 
 Array = Any
 Tree = Any
@@ -111,10 +110,8 @@ class GaussNewtonMatrix(CurvatureMatrix):
             outputs, pushed, pull = backend.jvp_and_pull(outputs_of, problem.params, tangents[0])
             y = problem.targets(batch)
             return [pull(self._weighted(batch, self.output_map(outputs, y, batch)(pushed)))]
-        outputs, push, pull = backend.linearize(outputs_of, problem.params)
-        y = problem.targets(batch)
-        middle = self.output_map(outputs, y, batch)
-        return [pull(self._weighted(batch, middle(push(t)))) for t in tangents]
+        product = self._batch_map(batch)
+        return [product(tangent) for tangent in tangents]
 
     def quadratic_forms(self, vectors: Sequence[Tree]) -> Array:
         """The matrix Vᵀ F V (k, k) for k params trees, by one forward derivative each: no backward pass."""
@@ -139,32 +136,8 @@ class GaussNewtonMatrix(CurvatureMatrix):
             total = form if total is None else total + form
         return total
 
-    def linearised(self) -> Operator:
+    def _batch_map(self, batch: Batch) -> Callable[[Tree], Tree]:
         problem = self.problem
-        maps = []
-        for batch in problem.batches():
-            outputs, push, pull = self.backend.linearize(problem.outputs_of(batch), problem.params)
-            middle = self.output_map(outputs, problem.targets(batch), batch)
-            maps.append((batch, problem._share(batch), middle, push, pull))
-        xp, space = self.xp, problem.space
-
-        def product(tangent: Tree) -> Tree:
-            total: list[Tree] | None = None
-            for batch, share, middle, push, pull in maps:
-                total = added(total, [pull(self._weighted(batch, middle(push(tangent))))], share)
-            assert total is not None
-            return total[0]
-
-        def columns(v: Array) -> Array:
-            products = [product(space.unravel(xp, v[:, j])) for j in range(v.shape[1])]
-            return xp.stack([space.ravel(xp, tree) for tree in products], axis=1)
-
-        return MatrixFree(
-            columns,
-            self.shape[0],
-            dtype=self.dtype,
-            backend=self.backend,
-            space=space,
-            tolerance=self.tolerance,
-            of_trees=product,
-        )
+        outputs, push, pull = self.backend.linearize(problem.outputs_of(batch), problem.params)
+        middle = self.output_map(outputs, problem.targets(batch), batch)
+        return lambda tangent: pull(self._weighted(batch, middle(push(tangent))))

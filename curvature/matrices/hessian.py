@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..problem import Batch, Problem
@@ -18,7 +19,13 @@ class Hessian(CurvatureMatrix):
 
     def _batch_products(self, batch: Batch, tangents: list[Tree]) -> list[Tree]:
         loss = self.problem.loss_of(batch)
-        return [self.backend.hvp(loss, self.problem.params, tangent) for tangent in tangents]
+        if len(tangents) == 1:
+            return [self.backend.hvp(loss, self.problem.params, tangents[0])]
+        product = self.backend.hessian_map(loss, self.problem.params)
+        return [product(tangent) for tangent in tangents]
+
+    def _batch_map(self, batch: Batch) -> Callable[[Tree], Tree]:
+        return self.backend.hessian_map(self.problem.loss_of(batch), self.problem.params)
 
     def at(self, problem: Problem) -> Hessian:
         return Hessian(problem, tolerance=self.tolerance)
