@@ -7,6 +7,7 @@ from typing import Any
 
 from ..operators import BlockDiagonal, Diagonal, Kronecker, KroneckerEigen, Operator, Partition, open_function
 from ..problem import LayerValues
+from .own_forms import quadratic_forms
 
 Array = Any
 
@@ -64,15 +65,32 @@ def _diagonal(block: Diagonal, values: LayerValues) -> Array:
 
 @of_layer.dispatch
 def _kronecker(block: Kronecker, values: LayerValues) -> Array:
-    """jᵀ (A ⊗ B) j = (aᵀ A a) (gᵀ B g) for j = a ⊗ g."""
-    if not _is_rank_one(values, [factor.shape[0] for factor in block.factors]):
+    """jᵀ (A ⊗ B) j = (aᵀ A a) (gᵀ B g) for j = a ⊗ g, and ⟨A G, G B⟩ of a gradient G with shared positions."""
+    if len(block.factors) != 2 or values.layer.kind != "affine":
         return of_layer.invoke(Operator, LayerValues)(block, values)  # type: ignore[attr-defined]
     xp = block.xp
+    if not values.is_unshared:
+        return _kronecker_shared(block, values)
     a, g = _sides(values)
     of_inputs, of_outputs = (f.array for f in (block.factors[::-1] if values.layer.transposed else block.factors))
-    inputs = xp.sum((a @ of_inputs) * a, axis=1)
-    outputs = xp.sum(xp.sum((g @ of_outputs) * g, axis=2), axis=0)
-    return inputs * outputs
+    inputs = quadratic_forms(block.backend, a, of_inputs, lambda: values.input_products, values.weights)
+    r, n, d = (int(length) for length in g.shape)
+    rows = xp.reshape(xp.permute_dims(g, (1, 0, 2)), (n * r, d))
+    outputs = quadratic_forms(block.backend, rows, of_outputs, lambda: values.cotangent_products)
+    return inputs * (outputs if r == 1 else xp.sum(xp.reshape(outputs, (n, r)), axis=1))
+
+
+def _kronecker_shared(block: Kronecker, values: LayerValues) -> Array:
+    xp, (left, right) = block.xp, (factor.array for factor in block.factors)
+    n, size, r = _counts(values)
+    step, parts = max(1, min(n, _CHUNK // max(1, size * r))), []
+    for start in range(0, n, step):
+        gradients = values.gradients(slice(start, min(start + step, n)))
+        some = int(gradients.shape[0])
+        matrices = xp.reshape(xp.permute_dims(gradients, (0, 2, 1)), (some * r, left.shape[0], right.shape[0]))
+        products = xp.sum(xp.sum((left @ matrices) * (matrices @ right), axis=2), axis=1)
+        parts.append(xp.sum(xp.reshape(products, (some, r)), axis=1))
+    return parts[0] if len(parts) == 1 else xp.concat(parts)
 
 
 @of_layer.dispatch

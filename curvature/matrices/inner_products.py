@@ -63,6 +63,11 @@ def _by_positions(left: LayerValues, right: LayerValues) -> Array:
     xp = left._xp
     (r, n, t, _), (s, m, u, _) = _sizes(left), _sizes(right)
     pair = t * u * r * s
+    if left is right and left.is_unshared and pair * n * m <= _CHUNK:
+        inputs, outputs = left.input_products, left.cotangent_products
+        if r == 1:
+            return inputs * outputs
+        return xp.reshape(xp.reshape(outputs, (n, r, n, r)) * inputs[:, None, :, None], (n * r, n * r))
     width = max(1, min(m, _CHUNK // pair))
     height = max(1, min(n, _CHUNK // (pair * width)))
     columns = []

@@ -17,6 +17,9 @@ Array = Any
 _CHUNK = 2**24
 """About how many numbers the gradients of some examples may hold at a time."""
 
+_KEPT = 2**22
+"""How many numbers the gradients of all examples may hold that are kept for those who ask next."""
+
 
 @dataclass(frozen=True)
 class Template:
@@ -120,6 +123,11 @@ class LayerValues:
         return self._column_first
 
     @property
+    def weights(self) -> Array | None:
+        """w_n, (N,), with sum 1, or None where all are 1 / N."""
+        return self._weights
+
+    @property
     def examples(self) -> int:
         """N."""
         return int(self._gradients.shape[0] if self._gradients is not None else self._parts[0][2].shape[1])
@@ -142,6 +150,16 @@ class LayerValues:
 
     def _rows(self, examples: slice) -> Array:
         """Gradients of the examples, (R, N, size)."""
+        whole = examples == slice(None) or examples == slice(0, self.examples)
+        if whole and self.examples * self.columns * self.layer.block.size <= _KEPT:
+            return self._all_rows
+        return self._made_rows(examples)
+
+    @cached_property
+    def _all_rows(self) -> Array:
+        return self._made_rows(slice(None))
+
+    def _made_rows(self, examples: slice) -> Array:
         xp, layer = self._xp, self.layer
         if layer.kind == "affine":
             g, a = self._column_first[:, examples, ...], self.augmented_inputs[examples, ...]
@@ -172,6 +190,22 @@ class LayerValues:
         xp, block, lead = self._xp, self.layer.block, tuple(weight.shape[:-1])
         pieces = [xp.reshape(x, (*lead, *shape)) for x, shape in zip((weight, bias), block.shapes, strict=True)]
         return xp.reshape(xp.concat(pieces, axis=len(lead) + block.axis), (*lead, -1))
+
+    # Pairs of examples --------------------------------------------------------------------------------
+
+    @cached_property
+    def input_products(self) -> Array:
+        """ā_n · ā_m of an unshared layer, (N, N)."""
+        a = self.inputs[:, 0, :]
+        products = a @ self._xp.matrix_transpose(a)
+        return products if self.layer.bias is None else products + 1.0
+
+    @cached_property
+    def cotangent_products(self) -> Array:
+        """g_nr · g_ms of an unshared layer, (N · R, N · R)."""
+        xp = self._xp
+        g = xp.reshape(xp.permute_dims(self._column_first[:, :, 0, :], (1, 0, 2)), (-1, self._column_first.shape[3]))
+        return g @ xp.matrix_transpose(g)
 
     # Second moments -----------------------------------------------------------------------------------
 
