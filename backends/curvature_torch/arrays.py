@@ -66,7 +66,9 @@ def tensor(x: Any, dtype: torch.dtype | None, floating: torch.dtype | None, devi
     if dtype is None and made.dtype.is_floating_point:
         dtype = floating
     check_precision(device or made.device, dtype or made.dtype)
-    return made.to(device=device, dtype=dtype)
+    found = made.to(device=device, dtype=dtype)
+    shares = isinstance(x, np.ndarray) and found.data_ptr() == made.data_ptr()
+    return found.clone() if shares else found
 
 
 def _from_host(x: Any) -> Tensor:
@@ -78,6 +80,8 @@ def _from_host(x: Any) -> Tensor:
             f"an array of {library} ({type(x).__name__}) was given to the PyTorch backend; "
             f"move it explicitly: be.asarray(other.to_numpy(x))"
         )
+    if isinstance(x, np.ndarray) and x.flags.c_contiguous and x.flags.writeable and x.dtype.isnative:
+        return torch.from_numpy(x)  # and copied by the conversion that follows, or after it
     # A fresh copy shares no memory, and torch accepts it whatever the strides, byte order and flags of the original.
     array = np.asarray(x)
     return torch.from_numpy(np.array(array, dtype=array.dtype.newbyteorder("="), order="C", copy=True))

@@ -59,7 +59,10 @@ class Columns:
             total, start = part if total is None else total + part, stop
         return self._xp.matrix_transpose(total)
 
+    def rows(self) -> Array:
+        """The columns as the rows of one array, (d, n)."""
+        return self._pieces[0] if len(self._pieces) == 1 else self._xp.concat(list(self._pieces), axis=0)
+
     def all(self) -> Array:
-        """The columns as one array."""
-        rows = self._pieces[0] if len(self._pieces) == 1 else self._xp.concat(list(self._pieces), axis=0)
-        return self._xp.matrix_transpose(rows)
+        """The columns as one array (n, d)."""
+        return self._xp.matrix_transpose(self.rows())

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 Array = Any
 
 
+CACHED = 2**18
+"""Numbers of a sketch that are worked on at a time: what follows from them stays in the processor's cache."""
+
+
 class XDiag(Sketch):
     """diag A as the mean over i of diag(Q_(i) Q_(i)ᵀ A) + ω_i ∘ (I - Q_(i) Q_(i)ᵀ) A ω_i (Epperly, Tropp, Webber 2024).
 
@@ -39,30 +43,45 @@ class XDiag(Sketch):
 
     def result(self) -> tuple[Array, Array]:
         xp, backend = self._a.backend.xp, self._a.backend
-        omega, q, z = self.columns()
+        rows = self.rows()  # Ωᵀ, Qᵀ and Zᵀ, (m, n) each
         r, s = self.products()
         m, lengths = self.probes, (s * r).sum(axis=0)
 
         def array(values: Any) -> Array:
             return backend.asarray(np.ascontiguousarray(values), dtype=self._a.dtype)
 
-        def squares(values: Array) -> Array:
-            deviation = values - xp.mean(values, axis=1)[:, None]
-            return xp.sum(deviation * deviation, axis=1)
+        directions, lengths = array(s.T), array(lengths)[:, None]
+        weights = None
+        if m > 2:
+            p, q, p_other = (weights * (1.0 - np.eye(m)) for weights in pair_weights(s))
+            weights = array(p.T), array(q.T), array(p_other.sum(axis=0))[:, None]
+        step = max(1, CACHED // m)
+        slices = [slice(start, min(start + step, self.length)) for start in range(0, max(self.length, 1), step)]
+        parts = [_entries(xp, [array[:, some] for array in rows], directions, lengths, weights) for some in slices]
+        value, error = (xp.concat(list(pieces)) for pieces in zip(*parts, strict=True))
+        return value, error
 
-        directions = array(s)
-        left, right, scaled = q @ directions, z @ directions, omega * array(lengths)[None, :]
-        change = left * (scaled - right)
-        value = xp.sum(q * z, axis=1) + xp.mean(change, axis=1)
-        independent = squares(change) / (m * max(m - 1, 1))
-        if m < 3:
-            return value, xp.sqrt(independent)
-        # What is taken from Q Qᵀ, and put back for ω_i, with i and j left out; summed over i ≠ j.
-        p, q_, p_other = (weights * (1.0 - np.eye(m)) for weights in pair_weights(s))
-        own, both = array(p), array(q_)
-        without = change @ own + left * ((scaled - right) @ both) - right * (left @ both)
-        without = without - left * right * array(p_other.sum(axis=0))[None, :]
-        return value, (independent * squares(without) / (m * (m - 1))) ** 0.25
+
+def _entries(xp: Any, rows: list[Array], directions: Array, lengths: Array, weights: Any) -> tuple[Array, Array]:
+    """Some entries of the diagonal, and their standard errors."""
+    omega, q, z = rows
+    m = int(q.shape[0])
+
+    def squares(values: Array) -> Array:
+        deviation = values - xp.mean(values, axis=0)[None, :]
+        return xp.sum(deviation * deviation, axis=0)
+
+    left, right = directions @ q, directions @ z
+    difference = omega * lengths - right
+    change = left * difference
+    value = xp.sum(q * z, axis=0) + xp.mean(change, axis=0)
+    independent = squares(change) / (m * max(m - 1, 1))
+    if weights is None:
+        return value, xp.sqrt(independent)
+    # What is taken from Q Qᵀ, and put back for ω_i, with i and j left out; summed over i ≠ j.
+    own, both, other = weights
+    without = own @ change + left * (both @ difference - right * other) - right * (both @ left)
+    return value, (independent * squares(without) / (m * (m - 1))) ** 0.25
 
 
 METHODS: dict[str, Callable[[Counted, Any], Sampler]] = {"xdiag": XDiag, "hutchinson": DiagonalMean}

@@ -88,15 +88,22 @@ class Sketch:
         self._parts = Parts(parts.probes.with_columns(omega), parts.basis.with_columns(q), images, triangle)
 
     def _draw(self, count: int) -> Array:
-        xp, shape = self._a.backend.xp, (self.length, count)
+        # As rows: a probe then lies in one piece of memory.
+        xp, shape = self._a.backend.xp, (count, self.length)
         if self._kind == "signs":
-            return self._rng.rademacher(shape, dtype=self._a.dtype)
+            return xp.matrix_transpose(self._rng.rademacher(shape, dtype=self._a.dtype))
         omega = self._rng.normal(shape, dtype=self._a.dtype)
-        return omega * (self.length**0.5 / xp.sqrt(xp.sum(omega * omega, axis=0)))[None, :]
+        return xp.matrix_transpose(omega * (self.length**0.5 / xp.sqrt(xp.sum(omega * omega, axis=1)))[:, None])
 
     def columns(self) -> tuple[Array, Array, Array]:
         """Ω, Q and Z as arrays."""
-        return self._parts.probes.all(), self._parts.basis.all(), self._parts.images.all()
+        xp = self._a.backend.xp
+        omega, q, z = (xp.matrix_transpose(rows) for rows in self.rows())
+        return omega, q, z
+
+    def rows(self) -> tuple[Array, Array, Array]:
+        """Ωᵀ, Qᵀ and Zᵀ as arrays."""
+        return self._parts.probes.rows(), self._parts.basis.rows(), self._parts.images.rows()
 
     def products(self) -> tuple[Any, Any]:
         """(R, S) on the host, the columns of S being the directions s_i."""

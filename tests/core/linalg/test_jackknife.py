@@ -62,8 +62,8 @@ def fixed(function, matrix, seed=3):
     estimate = function(Dense(matrix), method=method, tolerance=1e-15, max_products=2 * M, seed=seed)
     rng = Dense(matrix).backend.rng(seed)
     if function is diagonal:
-        return estimate, rng.rademacher((len(matrix), M))
-    omega = rng.normal((len(matrix), M))
+        return estimate, rng.rademacher((M, len(matrix))).T
+    omega = rng.normal((M, len(matrix))).T
     return estimate, omega * len(matrix) ** 0.5 / np.linalg.norm(omega, axis=0)
 
 
