@@ -17,7 +17,8 @@ def low_rank_cost(method: Any, layout: cv.Layout, *, diagonal: bool = False) -> 
     width = min(size, rank + method.oversampling)
     is_few = layout.is_single and layout.rows <= width
     kept = min(rank, layout.rows, size)
-    directions = layout.qr(size, width)
+    orthonormal = layout.qr(size, width)
+    directions = layout.gram(size, width) + float(size) * width**2 if 4 * width <= size else orthonormal
     if is_few:
         statistics = layout.gradients + layout.qr(size, layout.rows) + 4.0 * size * layout.rows * width
     else:
@@ -30,7 +31,7 @@ def low_rank_cost(method: Any, layout: cv.Layout, *, diagonal: bool = False) -> 
         statistics += layout.elementwise(size * kept) if is_few else layout.squared_gradients
     return cv.Cost(
         flops_statistics=statistics + directions,
-        flops_build=build + 2.0 * directions + 6.0 * size * width**2 + layout.eigh(width),
+        flops_build=build + orthonormal + 6.0 * size * width**2 + layout.eigh(width),
         flops_solve=solve,
         bytes=layout.nbytes(numbers),
         bytes_solving=layout.nbytes(solving),

@@ -9,7 +9,7 @@ from curvature import linalg
 from curvature.operators import LowRank
 
 from .options import LowRankMethod
-from .sketch import directions, nystrom
+from .sketch import core_of, directions, nystrom
 from .widths import START, effective_rank, first_left, norm_of_rest, rest_of, warn_unless_certified
 
 Array = Any
@@ -38,7 +38,8 @@ def of_power_iterations(matrix: cv.Operator, method: LowRankMethod) -> dict[str,
     omega = directions(backend, method.seed, n, min(n, rank + method.oversampling), matrix.dtype)
     for _ in range(method.power_iterations):
         omega = backend.xp.linalg.qr(matrix @ omega, mode="reduced")[0]
-    near = nystrom(backend, matrix @ omega, omega)
+    sketch = matrix @ omega
+    near = nystrom(backend, sketch, core_of(backend, omega, sketch))
     k = min(rank, method.kept(backend, near.values, n))
     if adaptive and method.rule == "certified":
         warn_unless_certified(method, n, norm_of_rest(matrix, near, method) + first_left(near.values, k))

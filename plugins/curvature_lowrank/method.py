@@ -10,7 +10,7 @@ from curvature.operators import LowRank
 
 from .eigenpairs import of_lanczos, of_power_iterations
 from .options import LowRankMethod, LowRankPlusDiagonalMethod
-from .sketch import directions, nystrom
+from .sketch import nystrom
 from .widths import sketched
 
 __all__ = ["LowRankMethod", "LowRankPlusDiagonalMethod"]
@@ -28,7 +28,7 @@ DENSE = 2000
 
 @cv.estimate.dispatch
 def estimate(matrix: cv.Operator, method: LowRankMethod, backend: cv.Backend) -> Any:
-    """{"sketch": F Ω (P, width)}, or {"vectors": (P, k), "values": (k,)}."""
+    """{"sketch": F Ω (P, width), "core": ΩᵀFΩ}, or {"vectors": (P, k), "values": (k,)}."""
     return _spectral(_checked(matrix, method), method)
 
 
@@ -76,7 +76,7 @@ def _spectral(matrix: cv.Operator, method: LowRankMethod) -> Any:
         return of_lanczos(_kept(matrix), method)
     if method.power_iterations:
         return of_power_iterations(matrix, method)
-    return {"sketch": sketched(matrix, method)}
+    return sketched(matrix, method)
 
 
 def _kept(matrix: cv.Operator) -> cv.Operator:
@@ -128,7 +128,7 @@ def low_rank(method: LowRankMethod, statistics: Tree, backend: cv.Backend, space
     if "sketch" in statistics:
         sketch = statistics["sketch"]
         n, width = (int(d) for d in sketch.shape)
-        found = nystrom(backend, sketch, directions(backend, method.seed, n, width, sketch.dtype))
+        found = nystrom(backend, sketch, statistics["core"])
         k = method.kept(backend, found.values, n)
         if method.rank == "auto" and method.rule == "effective-dimension" and width < n:
             k = min(k, max(1, width - method.oversampling))

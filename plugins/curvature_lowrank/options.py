@@ -11,7 +11,7 @@ import curvature as cv
 from curvature.operators import LowRank
 
 from .costs import low_rank_cost
-from .sketch import directions, nystrom
+from .sketch import core_of, directions, nystrom
 
 Array = Any
 Tree = Any
@@ -143,8 +143,9 @@ class LowRankMethod(cv.Approximation):
         wide = []
         for part, width in zip(statistics, widths, strict=True):
             if width < max(widths):
-                more = nystrom(backend, part["sketch"], omega[:, :width]) @ omega[:, width:]
-                part = {**part, "sketch": backend.xp.concat([part["sketch"], more], axis=1)}
+                more = nystrom(backend, part["sketch"], part["core"]) @ omega[:, width:]
+                sketch = backend.xp.concat([part["sketch"], more], axis=1)
+                part = {**part, "sketch": sketch, "core": core_of(backend, omega, sketch)}
             wide.append(part)
         return wide
 

@@ -18,13 +18,26 @@ def directions(backend: cv.Backend, seed: int, n: int, width: int, dtype: Any) -
     """
     xp = backend.xp
     draws = backend.rng(seed).normal((width, n), dtype=dtype)
+    if 4 * width <= n:
+        # Tall Gaussian matrices have condition numbers below 3: R is the Cholesky factor of their Gram matrix.
+        lower, ok = backend.cholesky(draws @ xp.matrix_transpose(draws))
+        if backend.is_abstract(lower) or ok:
+            return xp.matrix_transpose(backend.solve_triangular(lower, draws, lower=True))
     q, r = xp.linalg.qr(xp.matrix_transpose(draws), mode="reduced")
     diagonal = xp.linalg.diagonal(r)
     return q * xp.where(diagonal < 0, -xp.ones_like(diagonal), xp.ones_like(diagonal))
 
 
-def nystrom(backend: cv.Backend, sketch: Array, omega: Array) -> LowRank:
-    """Y (ΩᵀY)⁺ Yᵀ: positive semidefinite, no larger than F, and F itself where its rank is no more than the columns of Ω.
+def core_of(backend: cv.Backend, omega: Array, sketch: Array) -> Array:
+    """C = ΩᵀFΩ, symmetric."""
+    core = backend.xp.matrix_transpose(omega) @ sketch
+    return (core + backend.xp.matrix_transpose(core)) / 2
+
+
+def nystrom(backend: cv.Backend, sketch: Array, core: Array) -> LowRank:
+    """Y C⁺ Yᵀ of Y = F Ω and C = ΩᵀY: positive semidefinite, and no larger than F.
+
+    It is F itself where the rank of F is no more than the columns of Ω.
 
     Source: Tropp, Yurtsever, Udell and Cevher (2017), with a pseudoinverse in the place of a shift.
 
@@ -32,7 +45,7 @@ def nystrom(backend: cv.Backend, sketch: Array, omega: Array) -> LowRank:
         NotPositiveDefiniteError: if F has a negative eigenvalue, as far as that shows in ΩᵀFΩ.
     """
     xp = backend.xp
-    values, vectors = backend.eigh(xp.matrix_transpose(omega) @ sketch)
+    values, vectors = backend.eigh(core)
     largest = xp.max(xp.abs(values))
     eps = float(xp.finfo(sketch.dtype).eps)
     if not backend.is_abstract(values) and float(xp.min(values)) < -(eps**0.5) * float(largest):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import curvature as cv
@@ -11,7 +12,7 @@ from curvature import linalg
 from curvature.operators import LowRank, MatrixFree
 
 from .options import LowRankMethod
-from .sketch import directions, nystrom
+from .sketch import core_of, directions, nystrom
 
 Array = Any
 
@@ -25,26 +26,34 @@ SLACK = 1.02
 """The norm of what is left out is measured from below, to about a hundredth."""
 
 
-def sketched(matrix: cv.Operator, method: LowRankMethod) -> Array:
-    """F Ω with as many columns as the options say."""
-    n = matrix.shape[0]
+def sketched(matrix: cv.Operator, method: LowRankMethod) -> dict[str, Array]:
+    """{"sketch": F Ω, "core": ΩᵀFΩ} with as many columns as the options say."""
+    n, backend = matrix.shape[0], matrix.backend
     most = min(n, method.largest_rank(n) + method.oversampling)
     if method.rank != "auto" or method.damping is None:
-        return matrix @ directions(matrix.backend, method.seed, n, most, matrix.dtype)
+        return _both(backend, matrix._matmat, directions(backend, method.seed, n, most, matrix.dtype))
     counted: Any = linalg.Counted(matrix, text=f"{method.name} approximation")
     if method.rule == "effective-dimension":
         rank = effective_rank(matrix, method)
-        return counted._matmat(directions(matrix.backend, method.seed, n, min(n, rank + method.oversampling), matrix.dtype))
+        width = min(n, rank + method.oversampling)
+        return _both(backend, counted._matmat, directions(backend, method.seed, n, width, matrix.dtype))
     return _certified(matrix, counted, method, most)
 
 
-def _certified(matrix: cv.Operator, counted: Any, method: LowRankMethod, most: int) -> Array:
+def _both(backend: cv.Backend, product: Callable[[Array], Array], omega: Array) -> dict[str, Array]:
+    sketch = product(omega)
+    return {"sketch": sketch, "core": core_of(backend, omega, sketch)}
+
+
+def _certified(matrix: cv.Operator, counted: Any, method: LowRankMethod, most: int) -> dict[str, Array]:
     """Columns are doubled until what is left out, and what the sketch misses, is at most ε · damping."""
     backend, n = matrix.backend, matrix.shape[0]
     width = min(most, START + method.oversampling)
-    sketch = counted._matmat(directions(backend, method.seed, n, width, matrix.dtype))
+    omega = directions(backend, method.seed, n, width, matrix.dtype)
+    sketch = counted._matmat(omega)
     while True:
-        near = nystrom(backend, sketch, directions(backend, method.seed, n, width, matrix.dtype))
+        core = core_of(backend, omega, sketch)
+        near = nystrom(backend, sketch, core)
         k = method.kept(backend, near.values, n)
         enough = first_left(near.values, k) <= method.cut and (width == n or k + method.oversampling <= width)
         if enough or width == most:
@@ -52,10 +61,10 @@ def _certified(matrix: cv.Operator, counted: Any, method: LowRankMethod, most: i
             if width == most:
                 warn_unless_certified(method, n, missed + first_left(near.values, k))
             if width == most or missed <= method.cut:
-                return sketch
+                return {"sketch": sketch, "core": core}
         width = min(2 * width, most)
-        new = directions(backend, method.seed, n, width, matrix.dtype)[:, int(sketch.shape[1]) :]
-        sketch = backend.xp.concat([sketch, counted._matmat(new)], axis=1)
+        omega = directions(backend, method.seed, n, width, matrix.dtype)
+        sketch = backend.xp.concat([sketch, counted._matmat(omega[:, int(sketch.shape[1]) :])], axis=1)
 
 
 def first_left(values: Array, k: int) -> float:
