@@ -35,6 +35,7 @@ def operations(backend: cv.Backend, network: Network) -> dict[str, Callable[[], 
     kfac = cv.approximate(drawn, "kfac", gamma=DAMPING**0.5)
     statistics = cv.estimate(drawn, cv.approximation("ekfac"), backend)
     amortised = cv.approximation("ekfac").after(statistics)
+    refreshed = cv.approximation("ekfac").after(statistics, "iterate")
     found: dict[str, Callable[[], Any]] = {
         "gradient": task.loss_and_gradient,
         "diagonal of the GGN": making(ggn, "diagonal"),
@@ -46,6 +47,7 @@ def operations(backend: cv.Backend, network: Network) -> dict[str, Callable[[], 
         "K-FAC solve": solving("kfac", kfac, 0.0),
         "EKFAC from scratch, Monte Carlo": making(drawn, "ekfac"),
         "EKFAC with kept bases, Monte Carlo": lambda: cv.approximate(drawn, amortised),
+        "EKFAC with refreshed bases, Monte Carlo": lambda: cv.approximate(drawn, refreshed),
         "EKFAC solve": solving("ekfac", cv.approximate(drawn, "ekfac")),
         "K-FAC + diagonal + EKFAC, Monte Carlo": lambda: cv.approximate(drawn, ["kfac", "diagonal", "ekfac"]),
         "nearest Kronecker, Monte Carlo": making(drawn, "kron-nearest"),
