@@ -18,6 +18,7 @@ from ..registry.methods import REQUIRED
 from .budgets import excluded, too_small, tried
 from .candidates import candidates
 from .making import Steps
+from .natural_gradient import NaturalGradient
 from .predicting import calibrated, predicted
 from .subsets import subset
 from .suggestion import Option, Suggestion
@@ -40,6 +41,7 @@ def suggest(
     time: float | None = None,
     matrix: Any = None,
     methods: Any = None,
+    damping: float | None = None,
     effort: float = EFFORT,
     seed: int = 0,
     progress: Progress = None,
@@ -61,15 +63,19 @@ def suggest(
             itself is the best approximation of the matrix.
         matrix: what is approximated: a matrix of the problem, or its class; by default ``curvature.Fisher``.
         methods: what to consider, as in ``curvature.compare``; by default all that are registered.
-        effort: seconds that measuring errors may be predicted to take; 0 measures none.
+        damping: δ; then the error is that of the natural gradient, ‖x - x*‖ / ‖x*‖ in the norm of M + δI with
+            (M + δI) x* = ∇L, and no longer that of the matrix, ‖A - M‖ / ‖M‖ in the Frobenius norm.
+        effort: seconds that measuring errors may be predicted to take (the exact natural gradient not counted); 0 measures
+            none.
         seed: of the examples that are drawn.
         progress: see ``curvature.linalg.Progress``.
 
     Raises:
         DataError: nothing fits the budget (says the smallest that would do), or options that cannot be.
+        NotPositiveDefiniteError: the matrix has no natural gradient at this damping.
         UnknownApproximationError: no such name.
     """
-    _check(problem, memory, time, effort)
+    _check(problem, memory, time, effort, damping)
     target = _matrix(problem, matrix)
     chosen = _methods(target, methods)
     layout = layout_of(target)
@@ -85,12 +91,12 @@ def suggest(
         options = tried(target, layout, options, seed)
         if all(option.excluded for option in options):
             raise DataError(too_small(target, layout, options, memory, time, seed))
-        options, where = _measured(target, layout, options, rate, effort, seed, tell)
+        options, where = _measured(target, layout, options, rate, effort, seed, tell, damping)
     best = _best(options)
-    return Suggestion(best.label, best.method, _reasons(best, options, where, memory, time), tuple(options), gradient)
+    return Suggestion(best.label, best.method, _reasons(best, options, where, memory, time, damping), tuple(options), gradient)
 
 
-def _check(problem: Any, memory: Any, time: Any, effort: Any) -> None:
+def _check(problem: Any, memory: Any, time: Any, effort: Any, damping: Any) -> None:
     if not isinstance(problem, Problem):
         raise DataError(f"suggest takes a curvature.Problem, got a {type(problem).__name__}")
     for name, value, unit in (("memory", memory, "bytes"), ("time", time, "seconds")):
@@ -98,6 +104,8 @@ def _check(problem: Any, memory: Any, time: Any, effort: Any) -> None:
             raise DataError(f"{name} is a number of {unit} > 0, or None for no limit; got {value!r}")
     if not (isinstance(effort, Real) and float(effort) >= 0):
         raise DataError(f"effort is a number of seconds ≥ 0, got {effort!r}")
+    if damping is not None and not (isinstance(damping, Real) and 0 <= float(damping) < float("inf")):
+        raise DataError(f"damping is a finite number ≥ 0, or None for the error of the matrix itself; got {damping!r}")
 
 
 def _matrix(problem: Problem, matrix: Any) -> CurvatureMatrix:
@@ -121,7 +129,14 @@ def _methods(matrix: CurvatureMatrix, methods: Any) -> dict[str, Approximation]:
 
 
 def _measured(
-    matrix: CurvatureMatrix, layout: Layout, options: Sequence[Option], rate: float, effort: float, seed: int, tell: Steps
+    matrix: CurvatureMatrix,
+    layout: Layout,
+    options: Sequence[Option],
+    rate: float,
+    effort: float,
+    seed: int,
+    tell: Steps,
+    damping: float | None,
 ) -> tuple[list[Option], str]:
     """The options with their errors, and on what these were measured; "" where there was no time for it."""
     fitting = [option for option in options if not option.excluded]
@@ -132,12 +147,23 @@ def _measured(
         source, where = matrix.at(subset(matrix.problem, layout.examples, some, seed)), f"{some} examples"
     else:
         return list(options), ""
+    exact = None if damping is None else NaturalGradient(source, damping)
     found = []
     for option in options:
         if not option.excluded:
             tell(f"the error of {option.label}")
-            option = replace(option, error=_error(source, option.method, seed))
+            if exact is None:
+                option = replace(option, error=_error(source, option.method, seed))
+            else:
+                error = exact.error_of(option.method)
+                option = replace(option, error=error.value, excluded=error.reason)
         found.append(option)
+    if all(option.excluded for option in found):
+        raise DataError(
+            f"at damping {damping} no approximation that fits has a natural gradient: "
+            + "; ".join(f"{option.label}: {option.excluded}" for option in found)
+            + "; raise the damping"
+        )
     return found, where
 
 
@@ -167,13 +193,21 @@ def _best(options: Sequence[Option]) -> Option:
     return min(near, key=lambda option: option.seconds or 0.0)
 
 
-def _reasons(best: Option, options: Sequence[Option], where: str, memory: float | None, time: float | None) -> tuple[str, ...]:
+def _reasons(
+    best: Option,
+    options: Sequence[Option],
+    where: str,
+    memory: float | None,
+    time: float | None,
+    damping: float | None,
+) -> tuple[str, ...]:
     fitting = [option for option in options if not option.excluded]
     lines = []
     if best.error is not None:
         others = sorted(option.error for option in fitting if option.error is not None and option is not best)
         beside = f"; the others that fit have {digits(others[0])} to {digits(others[-1])}" if others else ""
-        lines.append(f"relative Frobenius error {digits(best.error)} on {where}{beside}")
+        kind = "relative Frobenius error" if damping is None else f"at damping {damping:g} the natural gradient has an error of"
+        lines.append(f"{kind} {digits(best.error)} on {where}{beside}")
         if others and others[0] <= best.error:
             lines.append("the quickest of those whose error is no more than 2 % above the least")
     else:

@@ -19,7 +19,8 @@ class Option:
         seconds: predicted, from the data to the first solution.
         how: where the predictions come from: "counted" or "measured".
         detail: how much of the matrix it keeps.
-        error: its relative Frobenius error on some of the examples, or on all of them; None where it was not measured.
+        error: its relative Frobenius error on some of the examples, or on all of them, or that of its natural gradient; None
+            where it was not measured.
         excluded: why it was left out; "" where it was not.
     """
 

@@ -158,6 +158,35 @@ def test_without_a_budget_the_least_error_wins(problem):
     assert not any(option.excluded for option in found.options)
 
 
+def test_with_a_damping_the_natural_gradient_decides(problem):
+    """The order of the errors in the norm of F + δI, from dense matrices; that of the matrices themselves is another."""
+    fisher, damping, names = cv.Fisher(problem), 0.05, ["diagonal", "kfac", "low-rank", "neumann"]
+    methods = {name: cv.approximation(name, rank=3) if name == "low-rank" else cv.approximation(name) for name in names}
+    methods["neumann"] = cv.approximation("neumann", order=1)
+    found = cv.suggest(problem, methods=methods, damping=damping)
+    damped = fisher.to_dense() + damping * np.eye(fisher.shape[0])
+    gradient = problem.space.ravel(np, problem.gradient())
+    exact = np.linalg.solve(damped, gradient)
+    expected = {}
+    for name, method in methods.items():
+        gap = cv.approximate(fisher, method).solve(gradient, damping=damping) - exact
+        expected[name] = np.sqrt(gap @ damped @ gap / (exact @ damped @ exact))
+        assert found[name].error == pytest.approx(expected[name], rel=1e-5)
+    assert found.label == min(expected, key=expected.get) != "neumann"
+    assert "at damping 0.05 the natural gradient has an error of" in str(found)
+    assert cv.suggest(problem, methods=methods).label == "neumann"  # it multiplies as the matrix itself does
+
+
+def test_no_natural_gradient(problem):
+    with pytest.raises(cv.NotPositiveDefiniteError, match=r"no natural gradient at damping 0 \(.*\); raise the damping"):
+        cv.suggest(problem, methods=["diagonal"], damping=0.0, matrix=cv.Hessian)
+    # Where that of an approximation alone is missing, it is left out.
+    found = cv.suggest(problem, methods=["low-rank", "sample-space", "kfac"], damping=0.0)
+    assert found["low-rank"].excluded == "singular"
+    with pytest.raises(cv.DataError, match=r"no approximation that fits has a natural gradient: low-rank: singular; raise"):
+        cv.suggest(problem, methods=["low-rank"], damping=0.0)
+
+
 def test_a_budget_of_memory_leaves_out_what_is_larger(problem):
     kfac = cv.approximation("kfac").cost(layout_of(cv.Fisher(problem)))
     room = kfac.bytes + kfac.bytes_solving
@@ -269,6 +298,8 @@ def test_bad_input(problem):
         ({"memory": 0}, "memory is a number of bytes"),
         ({"time": -1}, "time is a number of seconds"),
         ({"effort": -1}, "effort"),
+        ({"damping": -1e-3}, "damping is a finite number"),
+        ({"damping": float("nan")}, "damping is a finite number"),
         ({"matrix": 3}, "matrix is one of the problem's"),
         ({"methods": {"made": cv.approximate(cv.Fisher(problem), "diagonal")}}, "was made already"),
     ]:
