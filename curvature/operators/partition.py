@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -65,7 +65,9 @@ class Block:
         for shape in self.shapes:
             stop = start + shape[self.axis]
             piece = joined[start:stop, :, :] if self.axis == 0 else joined[:, start:stop, :]
-            pieces.append(xp.reshape(piece, (shape[0] * shape[1], k)))
+            # A bias that is a view would keep the whole block.
+            small = shape[0] * shape[1] * 4 < self.size
+            pieces.append(xp.reshape(xp.asarray(piece, copy=True) if small else piece, (shape[0] * shape[1], k)))
             start = stop
         return pieces
 
@@ -113,8 +115,8 @@ class Partition:
         leaves = [v[start:stop, :] for start, stop in pairwise(offsets)]
         return [block.gather(xp, leaves) for block in self.blocks]
 
-    def scatter(self, xp: Any, parts: Sequence[Array]) -> Array:
-        """The matrix (P, K) from rows of each block, (size, K): the inverse of ``gather``."""
+    def scatter(self, xp: Any, parts: Iterable[Array]) -> Array:
+        """The matrix (P, K) from rows of each block, (size, K): the inverse of ``gather``. Parts are taken one at a time."""
         leaves: dict[int, Array] = {}
         for block, rows in zip(self.blocks, parts, strict=True):
             leaves.update(zip(block.leaves, block.scatter(xp, rows), strict=True))

@@ -323,6 +323,9 @@ class LayerValues:
 
     def squared_from(self, g_squared: Array) -> Array:
         """``squared_gradient`` of an unshared layer from Σ_r g_nr², (N, d_out)."""
-        xp, a = self._xp, self.augmented_inputs[:, 0, :]
-        left, right = (g_squared, a * a) if self.layer.transposed else (a * a, g_squared)
+        xp, a = self._xp, self.inputs[:, 0, :]
+        a_squared = a * a
+        if self.layer.bias is not None:  # not the augmented inputs, which would be kept
+            a_squared = xp.concat([a_squared, xp.ones_like(a[:, :1])], axis=1)
+        left, right = (g_squared, a_squared) if self.layer.transposed else (a_squared, g_squared)
         return xp.reshape(xp.matrix_transpose(left) @ right, (-1,))

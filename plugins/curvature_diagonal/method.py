@@ -84,7 +84,7 @@ def estimate_from_layers(matrix: cv.GaussNewtonMatrix, method: DiagonalMethod, b
     """{"diagonal": (P,)} from squared gradients, layer by layer."""
     by_layer = yield matrix.squared_gradients
     partition = matrix.problem.structure.partition
-    columns = [by_layer[block.name][:, None] for block in partition.blocks]
+    columns = (by_layer.pop(block.name)[:, None] for block in partition.blocks)  # none is held longer than it is needed
     return {"diagonal": partition.scatter(backend.xp, columns)[:, 0]}
 
 
