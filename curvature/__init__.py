@@ -78,7 +78,7 @@ from .registry import (
 from .trees import ParameterSpace
 
 if TYPE_CHECKING:
-    from . import linalg
+    from . import linalg, nn, optim
     from .comparison import Comparison, Suggestion, compare, suggest
 
 __version__ = "0.1.0"
@@ -170,6 +170,8 @@ __all__ = [
     "linalg",
     "load",
     "namespace",
+    "nn",
+    "optim",
     "outputs_of",
     "register",
     "save",
@@ -183,6 +185,8 @@ _LATER = {
     "compare": "comparison",
     "suggest": "comparison",
     "linalg": "linalg",
+    "nn": "nn",
+    "optim": "optim",
 }
 """What is imported when it is first asked for: name, module."""
 

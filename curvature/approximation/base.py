@@ -58,7 +58,7 @@ def refuse(matrix: Any, method: Any) -> UnsupportedError:
     if kind == "Hessian":
         why = (
             "the Hessian may be indefinite and is no average of J_nᵀ S_n S_nᵀ J_n; take curvature.GGN(problem) or "
-            "curvature.Fisher(problem), or approximate the Hessian with 'exact'"
+            "curvature.Fisher(problem), or approximate the Hessian with 'kron-nearest', 'block-diagonal', 'diagonal' or 'exact'"
         )
     else:
         why = "write a method of curvature.estimate for this pair"

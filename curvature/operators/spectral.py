@@ -50,6 +50,13 @@ def raised(xp: Any, shifted: Array, p: float) -> Array:
 def _require_power(xp: Any, shifted: Array, p: float, size: int) -> None:
     largest = float(xp.max(xp.abs(shifted)))
     tiny = singular_threshold(xp, largest, size, shifted.dtype)
+    # First, since the damping that makes an indefinite operator regular does not make it positive.
+    lowest = float(xp.min(shifted))
+    if not float(p).is_integer() and lowest < -tiny:
+        raise NotPositiveDefiniteError(
+            f"the power {p} needs a positive operator; its smallest eigenvalue is {lowest:.3g}; a damping above "
+            f"{-lowest:.3g} more would do"
+        )
     if p < 0:
         smallest = float(xp.min(xp.abs(shifted)))
         if smallest <= tiny:
@@ -57,12 +64,6 @@ def _require_power(xp: Any, shifted: Array, p: float, size: int) -> None:
                 f"the operator is singular to working precision (smallest |eigenvalue| {smallest:.3g}, largest "
                 f"{largest:.3g}); a damping of {max(1e3 * tiny, 1e-30):.1g} or more would do"
             )
-    lowest = float(xp.min(shifted))
-    if not float(p).is_integer() and lowest < -tiny:
-        raise NotPositiveDefiniteError(
-            f"the power {p} needs a positive operator; its smallest eigenvalue is {lowest:.3g}; a damping above "
-            f"{-lowest:.3g} more would do"
-        )
 
 
 def log_determinant(xp: Any, eigenvalues: Array, damping: Any, *, size: int | None = None) -> Array:

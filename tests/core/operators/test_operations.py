@@ -180,3 +180,13 @@ def test_matrix_free_against_dense(be, generator):
         close(float(operator.logdet(0.1)), np.linalg.slogdet(matrix + 0.1 * np.eye(6))[1])
     close(be.to_numpy((operator + operator.scaled(2.0)) @ be.asarray(b)), 3 * matrix @ b)
     close(be.to_numpy((operator @ operator) @ be.asarray(b)), matrix @ matrix @ b)
+
+
+def test_an_indefinite_matrix_that_is_singular_too_is_called_indefinite(be):
+    """A damping that makes it regular does not make it positive."""
+    matrix = Dense(be.asarray(np.diag([-0.5, 0.0, 1.0])), backend=be)
+    with pytest.raises(cv.NotPositiveDefiniteError, match=r"a damping above 0\.5 more would do") as raised:
+        matrix.power(-0.5)
+    assert not isinstance(raised.value, cv.SingularMatrixError)
+    with pytest.raises(cv.SingularMatrixError):
+        matrix.power(-1)
