@@ -66,7 +66,7 @@ def main() -> tuple[dict[str, np.ndarray], list[str]]:
     for name, values in theirs.items():
         print(f"{name:6s} {values.shape!s:9s} largest difference from NumPy {np.max(np.abs(values - ours[name])):.1e}")
     wrong = issues("strict")
-    print(f"conformance: {len(wrong)} issues")
+    print(f"conformance: {len(wrong)} issues", *wrong, sep="\n")
     return theirs, wrong
 
 

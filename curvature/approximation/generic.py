@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -40,7 +40,22 @@ class Estimate:
     """
 
     def __call__(self, matrix: Operator, method: Approximation, backend: Backend) -> Tree:
-        return driven(matrix, [_estimate(matrix, method, backend)])[0]
+        return driven(matrix, [self.steps(matrix, method, backend)])[0]
+
+    def steps(self, matrix: Operator, method: Approximation, backend: Backend) -> Generator[Any, Any, Tree]:
+        """The same for one method of ``estimate`` that needs another's statistics: ``yield from`` it, and the passes over the
+        data are shared.
+
+        Raises:
+            UnsupportedError: if no method is defined for this pair, or the backend lacks what it needs.
+        """
+        check_needs(method, backend.name, backend.capabilities)
+        load_extension(method, backend.name)
+        try:
+            answer = _estimate(matrix, method, backend)
+        except AmbiguousLookupError as error:
+            raise _ambiguous("estimate", matrix, method, error) from error
+        return (yield from answer) if isinstance(answer, Generator) else answer
 
     dispatch = staticmethod(_estimate.dispatch)
 
@@ -86,15 +101,8 @@ def gather_all(matrix: Any, methods: Sequence[Approximation], sweep: Sweep | Non
     """``gather`` of several methods that share their passes over the data."""
     backend = matrix.backend
     for method in methods:
-        check_needs(method, backend.name, backend.capabilities)
-        load_extension(method, backend.name)
-    answers = []
-    for method in methods:
-        try:
-            answers.append(_estimate(matrix, method, backend))
-        except AmbiguousLookupError as error:
-            raise _ambiguous("estimate", matrix, method, error) from error
-    statistics = driven(matrix, answers, sweep)
+        check_needs(method, backend.name, backend.capabilities)  # of all, before the first of them takes long
+    statistics = driven(matrix, [estimate.steps(matrix, method, backend) for method in methods], sweep)
     for method, values in zip(methods, statistics, strict=True):
         name = not_finite(backend, values)
         if name:

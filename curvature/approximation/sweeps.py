@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from typing import Any
 
 from ..errors import DataError
@@ -14,21 +14,17 @@ Tree = Any
 Request = Callable[[Any], Tree]
 
 
-def driven(matrix: Any, answers: Sequence[Any], sweep: Sweep | None = None) -> list[Tree]:
-    """The statistics of several methods of ``estimate``: generators are run side by side, one sweep for all of their requests.
+def driven(matrix: Any, methods: Sequence[Generator[Request, Tree, Tree]], sweep: Sweep | None = None) -> list[Tree]:
+    """The statistics of several methods that run side by side, one sweep over the data for all of their requests.
 
-    A generator yields functions of an ``Evaluation`` and is sent their averages over the data; anything else is the
-    statistics themselves.
+    A method yields functions of an ``Evaluation``, is sent their averages over the data, and returns the statistics.
 
     Args:
         sweep: passes that are open already, and stay so.
     """
-    results = list(answers)
-    running: dict[int, Generator[Request, Tree, Tree]] = {i: a for i, a in enumerate(answers) if isinstance(a, Generator)}
-    replies: dict[int, Tree] = dict.fromkeys(running)
-    if not running:
-        return results
-    with Sweep(matrix) if sweep is None else nullcontext(sweep) as passes:
+    results: list[Tree] = [None] * len(methods)
+    running, replies = dict(enumerate(methods)), dict.fromkeys(range(len(methods)))
+    with ExitStack() as stack:
         while running:
             requests: dict[int, Request] = {}
             for position, generator in list(running.items()):
@@ -38,7 +34,9 @@ def driven(matrix: Any, answers: Sequence[Any], sweep: Sweep | None = None) -> l
                     results[position] = finished.value
                     del running[position]
             if requests:
-                replies = dict(zip(requests, passes.averages(list(requests.values())), strict=True))
+                if sweep is None:  # only now: not every matrix has data to sweep over
+                    sweep = stack.enter_context(Sweep(matrix))
+                replies = dict(zip(requests, sweep.averages(list(requests.values())), strict=True))
     return results
 
 

@@ -41,7 +41,7 @@ class Rng:
         return self._array(self._generator.standard_normal(shape), dtype)
 
     def rademacher(self, shape: tuple[int, ...], dtype: Any = None) -> Array:
-        """±1 with equal probability."""
+        """±1 with equal probability: the bits of random bytes, highest first, 1 for 1 and -1 for 0."""
         count = math.prod(shape)
         bits = np.unpackbits(np.frombuffer(self._generator.bytes(-(-count // 8)), dtype=np.uint8), count=count)
         signs = np.where(bits.reshape(shape), np.int8(1), np.int8(-1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any, Literal
 
 import curvature as cv
@@ -48,11 +49,13 @@ class TruncatedMethod(cv.Approximation):
 
 
 @cv.estimate.dispatch
-def estimate(matrix: cv.Operator, method: TruncatedMethod, backend: cv.Backend) -> Any:
+def estimate(matrix: cv.Operator, method: TruncatedMethod, backend: cv.Backend) -> Generator[Any, Any, Tree]:
     """{"preconditioner": its statistics}, or nothing: the matrix itself is kept."""
     matrix._require_symmetric("a truncated inverse")
     preconditioner = method.chosen()
-    return {} if preconditioner is None else {"preconditioner": cv.estimate(matrix, preconditioner, backend)}
+    if preconditioner is None:
+        return {}
+    return {"preconditioner": (yield from cv.estimate.steps(matrix, preconditioner, backend))}
 
 
 def kept(method: TruncatedMethod, statistics: Tree, structure: cv.Structure) -> tuple[Operator, Operator | None]:

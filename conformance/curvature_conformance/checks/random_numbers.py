@@ -30,7 +30,8 @@ def the_draws_are_those_of_the_seed(setting: Setting) -> None:
         expect_close(
             setting, rng.uniform(shape, dtype=dtype), host.random(shape), f"rng({seed}).uniform", formula=_SOURCE, causes=causes
         )
-        signs = 2.0 * host.integers(0, 2, shape) - 1.0
+        bits = np.unpackbits(np.frombuffer(host.bytes(2), dtype=np.uint8), count=12)
+        signs = 2.0 * np.reshape(bits, shape) - 1.0
         expect_close(
             setting, rng.rademacher(shape, dtype=dtype), signs, f"rng({seed}).rademacher", formula=_SOURCE, causes=causes
         )

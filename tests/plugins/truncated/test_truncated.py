@@ -239,3 +239,24 @@ def test_a_dense_matrix_is_added_without_dense_columns_of_the_other(be, problem,
         product = other @ operator
     assert product.matrix_free
     np.testing.assert_allclose(dense(product), dense(operator), atol=1e-12)
+
+
+def test_the_preconditioner_shares_the_passes(problem, name):
+    """With K-FAC beside it, and with itself: the outputs of the batch are recorded once."""
+    task = problem(cv.backend("numpy"))
+    task.structure.layers  # these are proven by an evaluation of their own
+    calls, recorded = [], task.recorded
+    task.recorded = lambda batch: calls.append(batch.index) or recorded(batch)
+    preconditioned = cv.approximation(name, preconditioner="kfac")
+    together, kfac = cv.approximate(cv.Fisher(task), [preconditioned, "kfac"])
+    assert calls == [0]
+    np.testing.assert_array_equal(dense(together.near), dense(kfac))
+
+
+def test_what_the_preconditioner_needs_is_checked(problem, name, monkeypatch):
+    from curvature.approximation import generic
+
+    checked = []
+    monkeypatch.setattr(generic, "check_needs", lambda method, *backend: checked.append(method.name))
+    cv.approximate(cv.Fisher(problem(cv.backend("numpy"))), name, preconditioner="kfac")
+    assert set(checked) == {name, "kfac"}
