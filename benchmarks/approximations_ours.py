@@ -58,10 +58,11 @@ def operations(backend: cv.Backend, network: Network) -> dict[str, Callable[[], 
         "trace, 32 products": lambda: linalg.trace(ggn, tolerance=1e-12, max_products=32),
         "diagonal of the Hessian, 16 products": lambda: linalg.diagonal(cv.Hessian(task), tolerance=1e-12, max_products=16),
     }
+    if network.name != "cnn":
+        found["KFRA"] = making(ggn, "kfra")
     if network.name == "small":
         found |= {
             "block-diagonal": making(ggn, "block-diagonal"),
-            "KFRA": making(ggn, "kfra"),
             "exact": making(ggn, "exact"),
         }
     return found

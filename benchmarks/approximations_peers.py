@@ -84,7 +84,7 @@ def _backpack(network: Network) -> dict[str, Callable[[], object]]:
         "K-FAC, Monte Carlo": with_extension(lambda: KFAC(mc_samples=1)),
         "K-FAC, exact": with_extension(KFLR),
     }
-    if network.name == "small":
+    if network.name != "cnn":
         found["KFRA"] = with_extension(KFRA)
     return found
 

@@ -11,6 +11,9 @@ from curvature.backend import has_values
 
 Array = Any
 
+_LARGEST = 100.0
+"""No elementwise function is taken to be steeper than that where its slope cannot be seen."""
+
 PROBES = 2
 """Random cotangents: one gives the slopes, another shows that they are slopes."""
 
@@ -107,6 +110,8 @@ def _quotient(xp: Any, below: Any, above: Any, weight: Array, layer: Any) -> tup
     slopes = xp.where(known, quotient, xp.zeros_like(square))
     gap = xp.abs(g - slopes[None, ...] * arriving)
     allowed = tolerance * (xp.abs(g) + (xp.abs(slopes) + 1.0)[None, ...] * size)
+    # Of an unknown slope only that it is no huge one: what arrives is less than ``tolerance`` of the size.
+    allowed = xp.where(known[None, ...], allowed, _LARGEST * tolerance * xp.sum(size, axis=0)[None, ...])
     if bool(xp.any(gap > allowed)):
         raise refusal(layer, "is not followed by an elementwise function and the next affine layer alone")
     # A unit that the next layer does not look at has no part in what is passed back.

@@ -9,6 +9,7 @@ import pytest
 
 import curvature as cv
 from curvature import nn
+from curvature_kronecker import chain
 
 
 def relu(h):
@@ -253,3 +254,22 @@ def test_float32_has_the_slopes_to_its_precision(generator):
         found = block.factors[0].array
         assert found.dtype == np.float32
         assert np.linalg.norm(found - g) < 1e-4 * np.linalg.norm(g)
+
+
+def test_cotangents_that_cancel_by_chance_refuse_no_network():
+    """Of many units some are met by next to nothing in float32, and their slopes are found in another way."""
+    be, rng = cv.backend("numpy", dtype="float32"), np.random.default_rng(0)
+    layers = [(w / len(w[0]) ** 0.5, b) for w, b in weights_of(rng, [8, 400, 300, 4])]
+    data = rng.standard_normal((256, 8)), rng.integers(0, 4, 256)
+    unknown, original = [], chain._quotient
+
+    def counted(*arguments):
+        slopes, known = original(*arguments)
+        unknown.append(int(np.sum(~known)))
+        return slopes, known
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(chain, "_quotient", counted)
+        found = cv.approximate(cv.GGN(task_of(be, layers, data, nn.relu, cv.Categorical())), "kfra")
+    assert sum(unknown) > 0
+    assert found.dtype == np.float32
