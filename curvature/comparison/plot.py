@@ -103,6 +103,7 @@ def _panels(figure: Any, grid: Any, comparison: Comparison, rows: list[Row], nam
     for position, name in enumerate(names):
         axes = figure.add_subplot(grid[position // 3, 1 + position % 3])
         _bars(axes, comparison, ordered, name)
+        axes.set_ylim(-0.6, len(ordered) - 0.4)  # also where the outermost rows have no bar
         axes.set_yticks(range(len(ordered)), [row.label for row in ordered] if position % 3 == 0 else [], fontsize=8)
 
 

@@ -143,6 +143,20 @@ def test_a_figure_of_scatter_and_bars(comparison, tmp_path):
         comparison.plot(tmp_path / "comparison.jpg")
 
 
+def test_rows_stand_at_one_height_in_all_panels():
+    """Also where the first or the last of them has no bar."""
+    cell, missing = Number.known, Number.missing("not converged")
+    cells = [("a", 0.1, missing, cell(0.0)), ("b", 0.4, cell(0.9), cell(3.0)), ("c", 0.9, missing, missing)]
+    rows = tuple(Row(name, "kfac", error=cell(e), cosine=c, kl=kl, seconds=0.01, bytes=10) for name, e, c, kl in cells)
+    comparison = cv.Comparison(rows, cell(3.0), 0.001, "Fisher", 10, 0.1, "as given", True, 0.0)
+    _, *bars = comparison.plot().axes
+    assert len({tuple(axes.get_ylim()) for axes in bars}) == 1
+    low, high = bars[0].get_ylim()
+    assert low < 0
+    assert high > len(rows) - 1
+    assert [label.get_text() for label in bars[0].get_yticklabels()] == ["c", "b", "a"]
+
+
 def test_labels_do_not_lie_on_each_other(tmp_path):
     cell = Number.known
     rows = tuple(
