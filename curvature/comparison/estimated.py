@@ -47,7 +47,7 @@ class Estimated:
         self._matrix, self._gradient, self._damping, self._seed = matrix, gradient, damping, seed
         self._certify = certify
         self._errors: dict[int, Number] = {}
-        self._kept = _kept(matrix)
+        self._kept = matrix.for_repeated_products()
         n = matrix.shape[0]
         self._signs = matrix.backend.rng(seed).rademacher((n, probes), dtype=matrix.dtype)
         self._image = self._kept._matmat(self._signs)
@@ -192,15 +192,6 @@ class Estimated:
         expected = on_host(operator, self._image[:, :1])
         eps = float(operator.xp.finfo(operator.dtype).eps)
         return float(np.linalg.norm(image - expected)) <= 1e3 * eps * float(np.linalg.norm(expected))
-
-
-def _kept(matrix: Operator) -> Operator:
-    """The matrix with its forward passes done once, where that holds those of one batch only."""
-    problem = getattr(matrix, "problem", None)
-    if problem is None or problem.data.single is None:
-        return matrix
-    linearised: Operator = matrix.linearised()  # type: ignore[attr-defined]
-    return linearised
 
 
 def _value(number: Number | None) -> float:

@@ -58,7 +58,8 @@ class Counted:
     """
 
     def __init__(self, map: LinearMap, meter: Meter | None = None, text: str = "products") -> None:
-        self._map = map
+        prepared = getattr(map, "for_repeated_products", None)
+        self._map = map if prepared is None else prepared()
         self._meter = meter
         self.backend = map.backend
         self.shape = (int(map.shape[0]), int(map.shape[1]))

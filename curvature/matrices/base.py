@@ -113,6 +113,10 @@ class CurvatureMatrix(MatrixFree):
             of_trees=lambda tree: total([tree])[0],
         )
 
+    def for_repeated_products(self) -> Operator:
+        """``linearised()`` of a single batch. Of more than one it would hold the residuals of all of them."""
+        return self if self.problem.data.single is None else self.linearised()
+
     def _solve(self, v: Array, damping: Any) -> Array:
-        kept = self.linearised()
+        kept = self.for_repeated_products()
         return super()._solve(v, damping) if kept is self else kept._solve(v, damping)

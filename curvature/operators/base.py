@@ -83,6 +83,10 @@ class Operator(ABC):
         """Whether it is known by its products alone: all else takes many of them."""
         return self.structure == "matrix-free"
 
+    def for_repeated_products(self) -> Operator:
+        """The same operator with all done once that products do not differ in, where that takes little memory."""
+        return self
+
     def _transpose(self) -> Operator:
         return self._fallback("transpose")._transpose()
 

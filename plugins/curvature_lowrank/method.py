@@ -73,16 +73,10 @@ def _checked(matrix: cv.Operator, method: LowRankMethod) -> cv.Operator:
 def _spectral(matrix: cv.Operator, method: LowRankMethod) -> Any:
     method.largest_rank(matrix.shape[0])
     if method.solver == "lanczos":
-        return of_lanczos(_kept(matrix), method)
+        return of_lanczos(matrix.for_repeated_products(), method)
     if method.power_iterations:
         return of_power_iterations(matrix, method)
     return sketched(matrix, method)
-
-
-def _kept(matrix: cv.Operator) -> cv.Operator:
-    """The matrix with its forward passes done once, where that holds those of one batch only."""
-    problem = getattr(matrix, "problem", None)
-    return matrix.linearised() if problem is not None and problem.data.single is not None else matrix  # type: ignore[attr-defined]
 
 
 def _few_gradients(matrix: cv.GaussNewtonMatrix, method: LowRankMethod) -> Generator[Any, Any, LowRank | None]:

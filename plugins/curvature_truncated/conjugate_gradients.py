@@ -104,7 +104,7 @@ class TruncatedConjugateGradients(Truncated):
                 "conjugate gradients stop by values, which are not there inside a program that is being compiled; solve "
                 "outside of it, or take 'neumann' with an order and a scale that are numbers"
             )
-        matrix, p = self._linearised(), self._preconditioning(damping)
+        matrix, p = self.matrix.for_repeated_products(), self._preconditioning(damping)
         precondition = None if p is None else p._matmat
         start = None if initial is None or self.method.decay == 0 else self.method.decay * initial
         if self.method.on_negative_curvature == "raise":

@@ -62,11 +62,13 @@ class NeumannSeries(Truncated):
             ConvergenceError, NotPositiveDefiniteError: as ``solve`` does, where no series converges with the scale asked for.
         """
         damping = check_damping(damping)
-        return self._scales(self._extremes(self._linearised(), self._preconditioning(damping), damping), damping).choose()
+        return self._scales(
+            self._extremes(self.matrix.for_repeated_products(), self._preconditioning(damping), damping), damping
+        ).choose()
 
     def _truncated(self, v: Array, damping: Any, initial: Array | None) -> Array:
         xp = self.xp
-        matrix, preconditioning = self._linearised(), self._preconditioning(damping)
+        matrix, preconditioning = self.matrix.for_repeated_products(), self._preconditioning(damping)
 
         def product(x: Array) -> Array:
             return matrix._matmat(x) + damping * x

@@ -101,12 +101,6 @@ class Truncated(Operator):
         p = self._preconditioning(damping)
         return self.matrix.preconditioner(damping) if p is None else p._matmat
 
-    def _linearised(self) -> Operator:
-        """The matrix for many products: forward passes done once, where it is a matrix of a problem."""
-        linearised = getattr(self.matrix, "linearised", None)
-        kept: Operator = self.matrix if linearised is None else linearised()
-        return kept
-
     # The matrix ---------------------------------------------------------------------------------------
 
     @property
