@@ -90,6 +90,17 @@ def test_the_hessian_of_a_model_that_takes_derivatives_itself():
     torch.testing.assert_close(cv.Hessian(problem) @ v, product)
 
 
+def test_several_products_with_that_hessian():
+    """The layers' way is refuted by the first of them, and none of the others is taken from it."""
+    problem = cv.Problem(Net(force, 1), cv.Gaussian(), (X, TARGETS))
+    v = torch.randn(problem.space.size, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
+    expected = torch.stack([central_difference(problem, v[:, j]) for j in range(3)], dim=1)
+    with pytest.warns(cv.FallbackWarning, match="differ from the gradient differentiated again"):
+        products = cv.Hessian(problem) @ v
+    torch.testing.assert_close(products, expected, rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(cv.Hessian(problem).linearised() @ v, products)
+
+
 @pytest.mark.parametrize("minus", [lambda b, y: b - y, lambda b, y: b.sub(y), lambda b, y: torch.rsub(y, b)])
 def test_the_hessian_where_a_product_is_subtracted(minus):
     def function(net, x):

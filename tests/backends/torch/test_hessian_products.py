@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 import curvature as cv
+from curvature.backend import Keyed
 
 BACKEND = cv.backend("torch")
 X = torch.randn(5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -138,3 +139,18 @@ def test_it_is_the_hessian_times_the_vector(model, loss):
     for name, value in zip(names, expected, strict=True):
         torch.testing.assert_close(product[name], value, rtol=1e-11, atol=1e-12, msg=lambda m, name=name: f"{name}: {m}")
         assert not product[name].requires_grad
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda f: f.__name__)
+def test_a_map_has_the_same_products_each_time(model):
+    generator = torch.Generator().manual_seed(3)
+    params = {n: 0.5 * torch.randn(s, dtype=torch.float64, generator=generator) for n, s in SHAPES.items()}
+    tangents = [{n: torch.randn(s, dtype=torch.float64, generator=generator) for n, s in SHAPES.items()} for _ in range(2)]
+    closure = Keyed(lambda p, data: torch.logsumexp(model(p).flatten(), 0), ("test", model), {}).on(None)
+    for function in (closure, lambda p: closure(p)):
+        product = BACKEND.hessian_map(function, params)
+        for tangent in (*tangents, tangents[0]):
+            found, expected = product(tangent), BACKEND.hvp(lambda p: closure(p), params, tangent)
+            for name, value in expected.items():
+                torch.testing.assert_close(found[name], value, rtol=1e-11, atol=1e-12)
+                assert not found[name].requires_grad

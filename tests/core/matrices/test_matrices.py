@@ -122,6 +122,21 @@ def test_solving_linearises_once(be, values, generator):
     np.testing.assert_allclose(be.to_numpy(cv.Fisher(problem).solve(be.asarray(b), damping=0.1)), expected, rtol=1e-8)
 
 
+@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("kind", [cv.Fisher, cv.GGN, cv.Hessian, cv.EmpiricalFisher])
+def test_forward_passes_are_kept_of_a_single_batch_alone(be, values, generator, kind, split):
+    """Those of many would not fit; who knows that they do asks for ``linearised()``."""
+    matrix = kind(make(be, values, weights=True, split=split, reduction="sum"))
+    v = be.asarray(generator.standard_normal((matrix.shape[0], 3)))
+    expected = be.to_numpy(matrix @ v)
+    kept = matrix.for_repeated_products()
+    assert (kept is matrix) == split
+    for other in (kept, matrix.linearised()):
+        np.testing.assert_allclose(be.to_numpy(other @ v), expected, rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(be.to_numpy(other @ v[:, 1]), expected[:, 1], rtol=1e-11, atol=1e-12)
+    assert matrix.linearised() is not matrix
+
+
 def test_quadratic_forms(be, values, generator):
     problem = make(be, values, weights=True, split=True)
     v = generator.standard_normal((2, problem.space.size))
