@@ -28,7 +28,8 @@ class SampleSpace(cv.Approximation):
     Attributes:
         storage: "rows" keeps J̃ as an array (N·R, P): it merges, moves and can be saved. "matrix-free" keeps K and takes
             products with J̃ through the model: for many parameters. "auto": rows where they fit ``memory``.
-        memory: bytes that the rows may take.
+        memory: bytes that the rows may take; by default 134 MB, beyond which the Gram matrix of the layers' inputs and
+            cotangents and products through the model are much the quicker.
         rcond: a solve, an inverse or a negative power without damping is the pseudo-inverse (or its power), with eigenvalues
             below rcond · λ_max as zeros. By default such a solve raises ``SingularMatrixError``.
         centred: rows of J̃ minus their weighted mean, column by column of the output factor: the matrix of stochastic
@@ -40,7 +41,7 @@ class SampleSpace(cv.Approximation):
     name: ClassVar[str] = "sample-space"
     merges: ClassVar[Literal["exact", "approximate"]] = "exact"
     storage: Literal["auto", "rows", "matrix-free"] = "auto"
-    memory: int = 2**30
+    memory: int = 2**27
     rcond: float | None = None
     centred: bool = False
 
