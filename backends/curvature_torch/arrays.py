@@ -71,6 +71,12 @@ def tensor(x: Any, dtype: torch.dtype | None, floating: torch.dtype | None, devi
     return found.clone() if shares else found
 
 
+def _can_be_shared(x: np.ndarray) -> bool:
+    """Whether torch takes the array as it is. One that is contiguous may still have any stride along an axis of one entry."""
+    plain = x.flags.c_contiguous and x.flags.writeable and x.dtype.isnative
+    return plain and all(stride > 0 and stride % x.itemsize == 0 for stride in x.strides)
+
+
 def _from_host(x: Any) -> Tensor:
     if isinstance(x, (bool, int, float, complex, list, tuple)) and not isinstance(x, np.generic):
         return torch.tensor(x)
@@ -80,7 +86,7 @@ def _from_host(x: Any) -> Tensor:
             f"an array of {library} ({type(x).__name__}) was given to the PyTorch backend; "
             f"move it explicitly: be.asarray(other.to_numpy(x))"
         )
-    if isinstance(x, np.ndarray) and x.flags.c_contiguous and x.flags.writeable and x.dtype.isnative:
+    if isinstance(x, np.ndarray) and _can_be_shared(x):
         return torch.from_numpy(x)  # and copied by the conversion that follows, or after it
     # A fresh copy shares no memory, and torch accepts it whatever the strides, byte order and flags of the original.
     array = np.asarray(x)

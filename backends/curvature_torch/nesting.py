@@ -77,7 +77,10 @@ def recording() -> Iterator[None]:
 
 def detached(x: Tensor) -> Tensor:
     """``x`` without its history (copied only if it was made in inference mode, which forbids derivatives)."""
-    return x.detach().clone() if x.is_inference() else x.detach()
+    if not x.is_inference():
+        return x.detach()
+    with torch.inference_mode(False):  # within that mode a copy would be no better
+        return x.clone()
 
 
 def variables(arrays: Sequence[Tensor], nested: bool) -> list[Tensor]:

@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..backend import Backend
+import numpy as np
+
+from ..backend import Backend, Rng
 
 Array = Any
+
+_STREAM = [0x6F776E, 0x666F726D73]
+"""Seed of the random vectors."""
 
 _ROUNDING = 16.0
 """Times eps · √size: the part of a product that may be left unexplained."""
@@ -20,7 +25,7 @@ def quadratic_forms(
 
     The factors of K-FAC are c Σ_i w_i x_i x_iᵀ + s I of the vectors that they are compared with. Then
     x_iᵀ M x_i = c Σ_j w_j (x_i · x_j)² + s ‖x_i‖² from ``products``, of which a certificate takes the same (n, n). Whether they
-    are is told by one product with a random vector v, at n · d operations: E ‖E v‖² = ‖E‖² for what is left unexplained.
+    are is told by products with two random vectors, at n · d operations: E ‖E v‖² = ‖E‖² for what is left unexplained.
 
     Args:
         products: gives x xᵀ.
@@ -41,9 +46,10 @@ def _coefficients(backend: Backend, x: Array, matrix: Array, weights: Array | No
     xp, size = backend.xp, max(int(length) for length in x.shape)
     if backend.is_abstract(matrix) or backend.is_abstract(x):
         return None
-    v = backend.rng(0).normal((int(x.shape[1]),), dtype=x.dtype)
+    # Of a stream of its own: a matrix that was made with other draws may be right along these and nowhere else.
+    v = Rng(backend, np.random.SeedSequence(_STREAM)).normal((int(x.shape[1]), 2), dtype=x.dtype)
     along = x @ v
-    made, wanted = xp.matrix_transpose(x) @ (along if weights is None else along * weights), matrix @ v
+    made, wanted = xp.matrix_transpose(x) @ (along if weights is None else along * weights[:, None]), matrix @ v
 
     def dot(a: Array, b: Array) -> float:
         return float(xp.sum(a * b))

@@ -7,34 +7,73 @@ import warnings
 import numpy as np
 
 from ..approximation import Approximation, approximate
-from ..errors import NotPositiveDefiniteError
+from ..errors import ConvergenceError, DataError, NotPositiveDefiniteError
 from ..matrices import CurvatureMatrix
 from .dense import on_host
 from .number import Number
-from .quality import directions, solved
+from .quality import solved
+
+REFINEMENTS = 3
+"""How often the exact natural gradient is corrected by a solve with its residual."""
 
 
 class NaturalGradient:
     """x* with (M + δI) x* = ∇L of a matrix of a problem, and how far those of approximations are from it.
 
+    Attributes:
+        resolution: how well x* itself is known, ‖last correction‖ / ‖x*‖ in the norm of M + δI. Errors below it are none.
+
     Raises:
+        DataError: the gradient is zero.
         NotPositiveDefiniteError: M + δI is not positive definite.
+        ConvergenceError: x* is not found.
     """
 
     def __init__(self, matrix: CurvatureMatrix, damping: float) -> None:
-        self._matrix, self._damping = matrix, float(damping)
+        self._kept, self._matrix, self._damping = matrix.for_repeated_products(), matrix, float(damping)
         self._gradient = matrix.problem.space.ravel(matrix.xp, matrix.problem.gradient())
-        exact, reason = solved(matrix, self._gradient, self._damping)
-        if exact is None:
-            raise NotPositiveDefiniteError(
-                f"the matrix has no natural gradient at damping {damping:g} ({reason}); raise the damping, or leave it out to go "
-                "by the error of the matrix itself"
-            )
-        self._exact = exact
+        target = on_host(matrix, self._gradient)
+        if not np.any(target):
+            raise DataError("the gradient is zero at these parameters, so that all natural gradients are: leave the damping out")
+        self._exact = np.zeros_like(target)
+        eps = float(matrix.xp.finfo(matrix.dtype).eps)
+        for position in range(1 + REFINEMENTS):
+            # Iterations stop at a tolerance, and what they leave would make them the measure of all else.
+            try:
+                correction = self._solved(target - self._product(self._exact))
+            except ConvergenceError:
+                if position == 0:
+                    raise
+                self.resolution = min(self.resolution, eps**0.5)  # the residual is rounding, which is no gradient
+                break
+            self._exact = self._exact + correction
+            self._size = self._squared(self._exact)
+            if not self._size > 0:
+                raise self._refusal("indefinite")
+            self.resolution = max((max(self._squared(correction), 0.0) / self._size) ** 0.5, 100 * eps)
+            if self.resolution == 100 * eps:
+                break
+
+    def _solved(self, v: np.ndarray) -> np.ndarray:
+        try:
+            return on_host(self._matrix, self._kept.solve(self._array(v), damping=self._damping))
+        except NotPositiveDefiniteError as error:
+            raise self._refusal(str(error)) from error
+
+    def _refusal(self, why: str) -> NotPositiveDefiniteError:
+        return NotPositiveDefiniteError(
+            f"the matrix has no natural gradient at damping {self._damping:g} ({why}); raise the damping, or leave it out to go "
+            "by the error of the matrix itself"
+        )
+
+    def _array(self, v: np.ndarray) -> object:
+        return self._matrix.backend.asarray(v, dtype=self._matrix.dtype)
 
     def _product(self, v: np.ndarray) -> np.ndarray:
-        array = self._matrix.backend.asarray(v, dtype=self._matrix.dtype)
-        return on_host(self._matrix, self._matrix @ array) + self._damping * v
+        return on_host(self._matrix, self._kept @ self._array(v)) + self._damping * v
+
+    def _squared(self, v: np.ndarray) -> float:
+        return float(v @ self._product(v))
 
     def error_of(self, method: Approximation) -> Number:
         """‖x - x*‖ / ‖x*‖ in the norm of M + δI, or why there is none."""
@@ -42,4 +81,9 @@ class NaturalGradient:
             warnings.simplefilter("ignore")
             operator = approximate(self._matrix, method)
             found, reason = solved(operator, self._gradient, self._damping)
-        return directions(found, reason, self._exact, "", self._product)[1]
+        if found is None:
+            return Number.missing(reason)
+        square = self._squared(found - self._exact) / self._size
+        if abs(square) <= self.resolution**2:
+            return Number.known(0.0)
+        return Number.known(square**0.5) if square > 0 else Number.missing("indefinite")

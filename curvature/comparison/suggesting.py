@@ -72,7 +72,7 @@ def suggest(
 
     Raises:
         DataError: nothing fits the budget (says the smallest that would do), or options that cannot be.
-        NotPositiveDefiniteError: the matrix has no natural gradient at this damping.
+        NotPositiveDefiniteError, ConvergenceError: the matrix has no natural gradient at this damping, or it is not found.
         UnknownApproximationError: no such name.
     """
     _check(problem, memory, time, effort, damping)

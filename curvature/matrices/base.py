@@ -33,6 +33,8 @@ def by_columns(xp: Any, space: ParameterSpace, v: Array, products: Callable[[lis
     Column by column in memory: to walk through one of K interleaved columns takes as long as to walk through them all.
     """
     columns = int(v.shape[1])
+    if columns == 0:
+        return v
     rows = xp.reshape(xp.reshape(xp.matrix_transpose(v), (-1,)), (columns, space.size))
     found = products([space.unravel(xp, rows[j, :]) for j in range(columns)])
     return xp.matrix_transpose(xp.stack([space.ravel(xp, product) for product in found], axis=0))

@@ -67,7 +67,7 @@ class Block:
             piece = joined[start:stop, :, :] if self.axis == 0 else joined[:, start:stop, :]
             # A bias that is a view would keep the whole block.
             small = shape[0] * shape[1] * 4 < self.size
-            pieces.append(xp.reshape(xp.asarray(piece, copy=True) if small else piece, (shape[0] * shape[1], k)))
+            pieces.append(xp.reshape(piece * 1.0 if small else piece, (shape[0] * shape[1], k)))
             start = stop
         return pieces
 

@@ -145,3 +145,14 @@ def test_claims_are_complete():
 
     assert set(TorchBackend().capabilities) == set(CAPABILITIES)
     assert all(claim.supported for claim in TorchBackend().capabilities.values())
+
+
+def test_arrays_with_strides_that_torch_refuses():
+    """NumPy calls an array contiguous whatever the stride along an axis of one entry, or of none."""
+    x = np.arange(5.0)
+    record = np.zeros(1, dtype=[("a", "f8"), ("b", "i1")])
+    for array in (x[::-1][:1], x[::-1][:0], np.ones((2, 3))[:, ::-1][:, :1][:1], record["a"]):
+        assert array.flags.c_contiguous
+        found = cv.backend("torch").asarray(array)
+        np.testing.assert_array_equal(found.numpy(), array)
+        assert tuple(found.shape) == array.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from contextlib import nullcontext
 
 import pytest
@@ -111,3 +112,23 @@ def test_the_hessian_where_a_product_is_subtracted(minus):
     v = torch.randn(problem.space.size, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
     torch.testing.assert_close(cv.Hessian(problem) @ v, central_difference(problem, v), rtol=1e-6, atol=1e-8)
     assert set(problem.uses().kinds.values()) <= {"affine", "shift"}
+
+
+def test_several_products_in_inference_mode():
+    problem = cv.Problem(Net(lambda net, x: net.last(net.first(x).tanh())), cv.Categorical(), (X, Y))
+    v = torch.randn(problem.space.size, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(4))
+    for matrix in (cv.Hessian(problem), cv.GGN(problem)):
+        expected, kept = matrix @ v, matrix.linearised()
+        with torch.inference_mode():
+            for product in (matrix @ v, kept @ v, matrix.linearised() @ v, matrix @ (v * 1.0)):
+                torch.testing.assert_close(product, expected)
+
+
+def test_derivatives_through_the_biases_of_a_block_diagonal_operator():
+    problem = cv.Problem(Net(lambda net, x: net.last(net.first(x).tanh())), cv.Categorical(), (X, Y))
+    operator = cv.approximate(cv.Fisher(problem), "kfac")
+    v = torch.randn(problem.space.size, dtype=torch.float64, requires_grad=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        (gradient,) = torch.autograd.grad((operator @ v).sum(), v)
+    torch.testing.assert_close(gradient, operator.to_dense().sum(dim=0))

@@ -84,3 +84,15 @@ def test_certificates_of_kfac_recognise_its_factors(be, monkeypatch, kind, weigh
     assert all(recognised)
     # The 175 gradients of the exact Fisher are more than the 25 outputs: there the inputs alone.
     assert len(recognised) == (1 if kind is cv.Fisher else 2)
+
+
+def test_what_is_right_along_known_draws_alone_is_another_matrix(be):
+    """A low-rank approximation of such a matrix is exact for its own random directions, which one seed makes the same."""
+    x, _ = draws()
+    omega = be.to_numpy(be.rng(0).normal((3, D))).T
+    sketch = x.T @ (x @ omega)
+    near = sketch @ np.linalg.solve(omega.T @ sketch, sketch.T)
+    assert np.linalg.norm(near @ omega - x.T @ (x @ omega)) < 1e-9 * np.linalg.norm(sketch)
+    forms, recognised = found(be, x, near)
+    assert not recognised
+    np.testing.assert_allclose(forms, np.sum((x @ near) * x, axis=1), rtol=1e-9)

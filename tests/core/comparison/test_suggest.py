@@ -177,8 +177,24 @@ def test_with_a_damping_the_natural_gradient_decides(problem):
     assert cv.suggest(problem, methods=methods).label == "neumann"  # it multiplies as the matrix itself does
 
 
+def test_the_reference_is_no_iteration_of_its_own(problem):
+    """Conjugate gradients stop at a tolerance: what they find is no measure of what is exact, and that is quicker."""
+    found = cv.suggest(problem, methods=["conjugate-gradients", "exact"], damping=1e-2)
+    assert found.label == "exact"
+    assert found["exact"].error == 0
+    with pytest.raises(cv.DataError, match="gradient is zero at these parameters"):
+        cv.suggest(balanced(), methods=["exact"], damping=1e-2)
+
+
+def balanced():
+    """Least squares at the optimum."""
+    model = cv.Model(lambda params, x: x @ params, np.zeros((4, 1)))
+    return cv.Problem(model, cv.Gaussian(), (np.eye(4), np.zeros((4, 1))))
+
+
 def test_no_natural_gradient(problem):
-    with pytest.raises(cv.NotPositiveDefiniteError, match=r"no natural gradient at damping 0 \(.*\); raise the damping"):
+    # An indefinite matrix: the iteration meets a direction of negative curvature, or it goes astray before it does.
+    with pytest.raises((cv.NotPositiveDefiniteError, cv.ConvergenceError), match=r"larger damping|raise the damping"):
         cv.suggest(problem, methods=["diagonal"], damping=0.0, matrix=cv.Hessian)
     # Where that of an approximation alone is missing, it is left out.
     found = cv.suggest(problem, methods=["low-rank", "sample-space", "kfac"], damping=0.0)

@@ -225,3 +225,9 @@ def test_float32_stays_float32(be, values):
             assert str(be.to_numpy(array).dtype) == "float32"
     np.testing.assert_allclose(dense(cv.approximate(cv.Fisher(problem), "exact")), expected, rtol=2e-4, atol=1e-6)
     assert str(be.to_numpy(problem.loss()).dtype) == "float32"
+
+
+def test_no_columns(be, values):
+    problem = make(be, values)
+    for matrix in (cv.Fisher(problem), cv.Hessian(problem), cv.Fisher(problem).linearised()):
+        assert tuple((matrix @ be.xp.zeros((problem.space.size, 0), dtype=be.xp.float64)).shape) == (problem.space.size, 0)
