@@ -35,7 +35,7 @@ class NaturalGradient:
         target = on_host(matrix, self._gradient)
         if not np.any(target):
             raise DataError("the gradient is zero at these parameters, so that all natural gradients are: leave the damping out")
-        self._exact = np.zeros_like(target)
+        self._exact, self.resolution = np.zeros_like(target), 1.0
         eps = float(matrix.xp.finfo(matrix.dtype).eps)
         for position in range(1 + REFINEMENTS):
             # Iterations stop at a tolerance, and what they leave would make them the measure of all else.
