@@ -56,8 +56,14 @@ def weight_of(xp: Any, space: Any, leaves: Sequence[Array], layer: Any) -> Array
     return weight if layer.transposed else xp.matrix_transpose(weight)
 
 
-def slopes_of(evaluation: Any, layers: Sequence[Any], root: Array) -> tuple[list[Array], dict[str, Any]]:
-    """φ'(s_l) (N, d_l) of all layers but the last; and the values of the layers for the columns of ``root`` and the probes.
+def gives_the_outputs(evaluation: Any, last: Any) -> bool:
+    """Whether the output of the last layer is that of the network: then the probes arrive at it as they were."""
+    xp, probes, g = evaluation.problem.xp, _probes(evaluation), last.cotangents[:, 0, :, :]
+    return tuple(g.shape) == tuple(probes.shape) and bool(xp.all(g == probes))
+
+
+def slopes_of(evaluation: Any, layers: Sequence[Any]) -> tuple[list[Array], dict[str, Any]]:
+    """φ'(s_l) (N, d_l) of all layers but the last; and the values of the layers for the probes.
 
     A cotangent at the output of layer l is g_l = φ' ∘ (g_{l+1} W_{l+1}), so φ' is their quotient. Where that is 0 / 0
     because nothing behind passes a gradient on (all units of a later layer are off), the later layers are replaced by
@@ -73,7 +79,7 @@ def slopes_of(evaluation: Any, layers: Sequence[Any], root: Array) -> tuple[list
             "'kfra' must look at values to verify that the network is a chain of layers, which a program that is being "
             "compiled does not have; call curvature.approximate outside of it, or take 'kflr' or 'kfac'"
         )
-    values, leaves = _values(evaluation, root), space.flatten(problem.params)
+    values, leaves = _values(evaluation), space.flatten(problem.params)
     found = []
     for position, layer in enumerate(layers[:-1]):
         weight = weight_of(xp, space, leaves, layers[position + 1])
@@ -84,22 +90,24 @@ def slopes_of(evaluation: Any, layers: Sequence[Any], root: Array) -> tuple[list
     return found, values
 
 
-def _values(evaluation: Any, root: Array | None) -> dict[str, Any]:
-    """Layer values by name, for the columns of ``root`` and then the probes."""
-    problem = evaluation.problem
-    xp, outputs = problem.xp, evaluation.outputs
-    probes = problem.backend.rng(0).normal((*(int(n) for n in outputs.shape), PROBES), dtype=outputs.dtype)
-    columns = probes if root is None else xp.concat([root, probes], axis=2)
-    values = {value.layer.name: value for value in evaluation.layers(columns)}
+def _values(evaluation: Any) -> dict[str, Any]:
+    """Layer values by name, for the probes."""
+    values = {value.layer.name: value for value in evaluation.layers(_probes(evaluation))}
     for value in values.values():
         if value.positions != 1:
             raise refusal(value.layer, f"is shared over {value.positions} positions")
     return values
 
 
+def _probes(evaluation: Any) -> Array:
+    """Random cotangents (N, C, ``PROBES``), the same each time."""
+    outputs = evaluation.outputs
+    return evaluation.problem.backend.rng(0).normal((*(int(n) for n in outputs.shape), PROBES), dtype=outputs.dtype)
+
+
 def _quotient(xp: Any, below: Any, above: Any, weight: Array, layer: Any) -> tuple[Array, Array]:
     """φ' = g_l / (g_{l+1} W) in the least-squares sense over the probes, and where it is known."""
-    g, behind = (xp.permute_dims(v.cotangents[:, 0, :, -PROBES:], (2, 0, 1)) for v in (below, above))
+    g, behind = (xp.permute_dims(v.cotangents[:, 0, :, :], (2, 0, 1)) for v in (below, above))
     arriving = behind @ weight
     square = xp.sum(arriving * arriving, axis=0)
     tolerance = float(xp.finfo(g.dtype).eps) ** 0.5
@@ -131,7 +139,7 @@ def _resolved(evaluation: Any, layers: Sequence[Any], position: int, slopes: Arr
             draw = xp.abs(rng.normal(tuple(leaves[index].shape), dtype=leaves[index].dtype))
             leaves[index] = draw * (1.0 / _sizes(layer)[1]) if name == layer.weight else draw + 1.0
     other = problem.at(space.unflatten(leaves)).evaluate(evaluation.batch)
-    values = _values(other, None)
+    values = _values(other)
     layer, after = layers[position], layers[position + 1]
     again, now_known = _quotient(xp, values[layer.name], values[after.name], weight_of(xp, space, leaves, after), layer)
     if not bool(xp.all(known | now_known)):

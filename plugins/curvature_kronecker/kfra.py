@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import curvature as cv
 
-from .chain import PROBES, chain_of, slopes_of, weight_of
+from .chain import PROBES, chain_of, gives_the_outputs, slopes_of, weight_of
 from .costs import kfac_cost
 from .damping import Factored
 from .kfac import factors
@@ -75,12 +75,16 @@ def estimate(matrix: cv.GaussNewtonMatrix, method: KFRA, backend: cv.Backend) ->
 def _moments(matrix: cv.GaussNewtonMatrix, evaluation: Any, layers: Sequence[Any]) -> dict[str, dict[str, Array]]:
     """A of each layer; E[φ'φ'ᵀ] of all but the last, which has G."""
     xp, root = evaluation.problem.xp, matrix.output_factor(evaluation)
-    slopes, values = slopes_of(evaluation, layers, root)
+    # The columns of the root are needed at the last layer alone, whose output is the network's, as a rule.
+    slopes, values = slopes_of(evaluation, layers)
+    at_last = root if gives_the_outputs(evaluation, values[layers[-1].name]) else None
+    if at_last is None:
+        values |= {value.layer.name: value for value in evaluation.layers(root) if value.layer.name == layers[-1].name}
     found: dict[str, dict[str, Array]] = {}
     for layer, slope in zip(layers, [*slopes, None], strict=True):
         value = values[layer.name]
         if slope is None:
-            g = value.cotangents[:, 0, :, : root.shape[2]]
+            g = value.cotangents[:, 0, :, :] if at_last is None else at_last
             found[layer.name] = {"A": value.input_gram, "G": value.gram(xp.matrix_transpose(g))}
         else:
             found[layer.name] = {"A": value.input_gram, "slopes": value.weighted_gram(slope[:, None, :])}

@@ -273,3 +273,22 @@ def test_cotangents_that_cancel_by_chance_refuse_no_network():
         found = cv.approximate(cv.GGN(task_of(be, layers, data, nn.relu, cv.Categorical())), "kfra")
     assert sum(unknown) > 0
     assert found.dtype == np.float32
+
+
+def test_outputs_that_are_scaled_after_the_last_layer(be, generator):
+    """Then the factor at the last layer is that of what arrives there."""
+    layers = weights_of(generator, (3, 4, 2))
+    x, y = generator.standard_normal((6, 3)), generator.integers(0, 2, 6)
+
+    def scaled(params, x):
+        xp = cv.namespace(x)
+        (w, b), (v, c) = params
+        return 3.0 * (xp.tanh(x @ xp.matrix_transpose(w) + b) @ xp.matrix_transpose(v) + c)
+
+    params = [(be.asarray(w), be.asarray(b)) for w, b in layers]
+    fisher = cv.Fisher(cv.Problem(cv.Model(scaled, params), cv.Categorical(), (be.asarray(x), be.asarray(y))))
+    found, expected = cv.approximate(fisher, ["kfra", "kflr"])
+    last = list(found.blocks)[-1]
+    np.testing.assert_allclose(
+        be.to_numpy(found.blocks[last].to_dense()), be.to_numpy(expected.blocks[last].to_dense()), rtol=1e-11
+    )
