@@ -186,7 +186,7 @@ def test_a_hessian(generator):
     matrix = cv.Hessian(network(be, generator, (3, 4, 2)))
     dense = matrix.to_dense()
     for memory, structures in ((26**2, {"dense"}), (150, {"dense", "diagonal"})):
-        blocks = cv.approximate(matrix, "block-diagonal", partition="auto", memory=8 * memory, coupling=0.01, probes=3)
+        blocks = cv.approximate(matrix, "block-diagonal", partition="auto", memory=8 * memory, coupling=0.01, probes=30)
         b = blocks.to_dense()
         assert abs(np.sum((dense - b) * b)) < 1e-11 * np.sum(dense**2)
         assert {block.structure for block in blocks.blocks.values()} == structures
