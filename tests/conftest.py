@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import array_api_strict
@@ -13,6 +14,10 @@ from threadpoolctl import threadpool_limits
 import curvature as cv
 
 NAMES = ("numpy", "strict", "torch")
+
+# Compiling is most of what the tests of JAX do, and optimising most of compiling: programs for tiny arrays do without.
+# Read when JAX first computes. A later JAX that has lost one of these flags stops at once and names it.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
 
 
 @pytest.fixture(autouse=True, scope="session")
