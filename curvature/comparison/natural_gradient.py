@@ -35,23 +35,21 @@ class NaturalGradient:
         target = on_host(matrix, self._gradient)
         if not np.any(target):
             raise DataError("the gradient is zero at these parameters, so that all natural gradients are: leave the damping out")
-        self._exact, self.resolution = np.zeros_like(target), 1.0
         eps = float(matrix.xp.finfo(matrix.dtype).eps)
-        for position in range(1 + REFINEMENTS):
+        floor = 100 * eps
+        self._exact, self.resolution = self._solved(target), 1.0
+        product = self._positive_product(self._exact)
+        for _ in range(REFINEMENTS):
             # Iterations stop at a tolerance, and what they leave would make them the measure of all else.
             try:
-                correction = self._solved(target - self._product(self._exact))
-            except ConvergenceError:
-                if position == 0:
-                    raise
-                self.resolution = min(self.resolution, eps**0.5)  # the residual is rounding, which is no gradient
+                correction = self._solved(target - product)
+            except ConvergenceError:  # the residual is rounding, which is no gradient
+                self.resolution = min(self.resolution, eps**0.5)
                 break
             self._exact = self._exact + correction
-            self._size = self._squared(self._exact)
-            if not self._size > 0:
-                raise self._refusal("indefinite")
-            self.resolution = max((max(self._squared(correction), 0.0) / self._size) ** 0.5, 100 * eps)
-            if self.resolution == 100 * eps:
+            product = self._positive_product(self._exact)
+            self.resolution = max((max(self._squared(correction), 0.0) / self._size) ** 0.5, floor)
+            if self.resolution == floor:
                 break
 
     def _solved(self, v: np.ndarray) -> np.ndarray:
@@ -71,6 +69,14 @@ class NaturalGradient:
 
     def _product(self, v: np.ndarray) -> np.ndarray:
         return on_host(self._matrix, self._kept @ self._array(v)) + self._damping * v
+
+    def _positive_product(self, exact: np.ndarray) -> np.ndarray:
+        """(M + δI) x*; its product with x* is the square of the size by which errors are measured."""
+        product = self._product(exact)
+        self._size = float(exact @ product)
+        if not self._size > 0:
+            raise self._refusal("indefinite")
+        return product
 
     def _squared(self, v: np.ndarray) -> float:
         return float(v @ self._product(v))

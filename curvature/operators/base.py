@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from ..autodiff import Traced
 from ..errors import (
-    DataError,
     DensifiedWarning,
     MixedBackendError,
     NotSymmetricError,
@@ -342,15 +341,3 @@ class Operator(ABC):
         self._require_square(operation)
         if not self.symmetric:
             raise NotSymmetricError(f"{operation} is defined for symmetric operators; take (A + A.T) / 2 if that is meant")
-
-
-def check_rank(k: int | None, n: int) -> None:
-    """Refuse a number of eigenpairs outside 1 … n."""
-    if k is not None and not 1 <= k <= n:
-        raise ValueError(f"k must lie in 1 … {n}, got {k}")
-
-
-def require_floating(xp: Any, array: Array, what: str) -> None:
-    """Refuse integers and complex numbers."""
-    if not xp.isdtype(array.dtype, "real floating"):
-        raise DataError(f"{what} holds real floating numbers, got an array of {array.dtype}")

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import MixedBackendError, ShapeError
-from .base import Operator, check_rank
+from .base import Operator
+from .checks import check_rank
 from .damping import check_damping
 from .dense import Dense
 from .entry_partition import EntryPartition

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ShapeError
 from ..trees import ParameterSpace
-from .base import Operator, check_rank, require_floating
+from .base import Operator
+from .checks import check_rank, require_floating
 from .damping import check_damping
 from .spectral import largest_in_magnitude, log_determinant, powered
 

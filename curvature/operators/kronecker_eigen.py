@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..backend.values import has_values
 from ..errors import ShapeError
 from ..trees import ParameterSpace
-from .base import Operator, check_rank
+from .base import Operator
+from .checks import check_rank
 from .damping import check_damping, is_zero
 from .spectral import largest_in_magnitude, log_determinant, powered
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..backend.values import has_values
 from ..errors import DataError, ShapeError
 from ..trees import ParameterSpace, count
-from .base import Operator, check_rank, require_floating
+from .base import Operator
+from .checks import check_rank, require_floating
 from .damping import check_damping
 from .low_rank_forms import SpectralForm, orthonormal_form, significant
 from .low_rank_plus_diagonal import LowRankPlusDiagonal

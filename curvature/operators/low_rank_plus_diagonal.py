@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..backend.values import has_values
 from ..errors import DataError, NotPositiveDefiniteError, NotSymmetricError, ShapeError, SingularMatrixError
 from ..trees import ParameterSpace, count
-from .base import Operator, check_rank, require_floating
+from .base import Operator
+from .checks import check_rank, require_floating
 from .congruence import Congruence, congruence, sum_of_draws
 from .damping import check_damping
 from .diagonal import Diagonal

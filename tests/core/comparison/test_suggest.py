@@ -192,6 +192,14 @@ def balanced():
     return cv.Problem(model, cv.Gaussian(), (np.eye(4), np.zeros((4, 1))))
 
 
+def test_no_natural_gradient_along_negative_curvature():
+    """½ Σ (θ² - y)² has the Hessian 6 θ² - 2 y: negative at θ = 1, y = 10, whatever the iteration does."""
+    model = cv.Model(lambda params, x: x * params * params, np.ones((1, 2)))
+    problem = cv.Problem(model, cv.Gaussian(), (np.ones((3, 2)), np.full((3, 2), 10.0)))
+    with pytest.raises(cv.NotPositiveDefiniteError, match=r"no natural gradient at damping 0 \(.*\); raise the damping"):
+        cv.suggest(problem, methods=["diagonal"], damping=0.0, matrix=cv.Hessian)
+
+
 def test_no_natural_gradient(problem):
     # An indefinite matrix: the iteration meets a direction of negative curvature, or it goes astray before it does.
     with pytest.raises((cv.NotPositiveDefiniteError, cv.ConvergenceError), match=r"larger damping|raise the damping"):
