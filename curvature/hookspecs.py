@@ -10,7 +10,7 @@ fields are added and nothing is taken away.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import pluggy
@@ -63,6 +63,13 @@ def curvature_conformance_scenarios(api: tuple[int, int]) -> Iterable[Any]:  # t
 @hookspec
 def curvature_conformance_expectations(subject: str) -> Iterable[Any]:  # type: ignore[empty-body]
     """Declared gaps, with reasons, of the backend or approximation called ``subject``."""
+
+
+@hookspec
+def curvature_conformance_environment(backend: str, device: Any) -> Mapping[str, str] | None:
+    """Environment variables for the suite's worker processes on ``backend``, or None: what must be set before a framework is
+    imported, such as flags that make it compile faster. What the user has set stays. Nothing may depend on them for being right.
+    """
 
 
 @hookspec

@@ -107,8 +107,10 @@ def array(x: Any, dtype: Any, floating: np.dtype[Any] | None, device: Any) -> Ar
     if wanted is None:
         is_array = isinstance(x, (np.ndarray, np.generic))
         wanted = floating if floating is not None and host.dtype.kind == "f" else _kept(host, is_array)
-    # A copy: an alias of NumPy's memory would change when the caller writes into it.
-    return jnp.array(host, dtype=wanted, device=device)
+    # A copy: an alias of NumPy's memory would change when the caller writes into it. It is made by NumPy, where jnp.array would
+    # compile a program for each shape.
+    dtype = jax.dtypes.canonicalize_dtype(host.dtype if wanted is None else wanted)
+    return jax.device_put(np.array(host, dtype=dtype, order="C"), device)
 
 
 def _kept(host: np.ndarray[Any, Any], is_array: bool) -> np.dtype[Any] | None:

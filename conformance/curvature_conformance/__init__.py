@@ -12,9 +12,10 @@ from .checklist import Check, all_checks, check
 from .expectations import Expectation
 from .failures import CheckFailure
 from .report import Report
-from .runner import issues, perform, plan, run
+from .runner import issues, perform, perform_in_processes, plan, run
 from .scenario import Exact, References, Scenario
 from .scenarios import all_scenarios
+from .selection import Selection
 from .subject import Subject, UnknownSubjectError, subject_of
 from .trial import Outcome, Trial
 
@@ -28,6 +29,7 @@ __all__ = [
     "References",
     "Report",
     "Scenario",
+    "Selection",
     "Subject",
     "Trial",
     "UnknownSubjectError",
@@ -36,6 +38,7 @@ __all__ = [
     "check",
     "issues",
     "perform",
+    "perform_in_processes",
     "plan",
     "run",
     "subject_of",

@@ -11,18 +11,13 @@ import numpy as np
 
 import curvature as cv
 
-from .failures import expect_close
+from .case_base import Form, OperatorCaseBase
 from .scenario import References, Scenario
-from .setting import Setting
-
-Array = Any
-
-SEED = 20_240_229
-"""Seed of what is random in the suite; a check that needs more draws counts up from it."""
+from .setting import Setting, leaves
 
 
 @dataclass(frozen=True, eq=False)
-class Case:
+class Case(OperatorCaseBase):
     """A scenario moved to a setting. A new one for each check, so that no check sees what another has left behind."""
 
     setting: Setting
@@ -94,42 +89,52 @@ class Case:
         """The approximation under test of one of the matrices."""
         return cv.approximate(self.matrix(name), self.setting.approximation)
 
-    def dense(self, operator: Any) -> np.ndarray:
-        """A dense matrix on the host, in float64."""
-        return self.setting.numpy(operator.to_dense()).astype(np.float64)
+    def operator(self) -> cv.Operator:
+        """The approximation of the Fisher."""
+        found: cv.Operator = self.approximation()
+        return found
+
+    def another(self) -> cv.Operator:
+        """The approximation of the empirical Fisher."""
+        found: cv.Operator = self.approximation("empirical-fisher")
+        return found
+
+    @property
+    def form(self) -> Form:
+        """It approximates a positive semidefinite matrix."""
+        return Form.DEFINITE
+
+    @property
+    def parameters(self) -> bool:
+        """It knows them."""
+        return True
 
     def part(self, matrix: np.ndarray, part: str) -> np.ndarray:
-        """A matrix, its diagonal blocks by layer, or its diagonal, with zeros elsewhere."""
+        """A matrix, its diagonal blocks by layer or its diagonal, with zeros elsewhere, or its trace."""
         if part == "matrix":
             return matrix
+        if part == "trace":
+            return np.asarray(np.trace(matrix))
         if part == "diagonal":
             return np.diag(np.diag(matrix))
-        space, label = self.problem.space, np.empty(self.size, dtype=int)
-        for position, names in enumerate(self.scenario.layers):
-            for name in names:
-                index = space.index(name)
-                label[space.offsets[index] : space.offsets[index + 1]] = position
-        return np.where(label[:, None] == label[None, :], matrix, 0.0)
+        kept = np.zeros_like(matrix)
+        for rows in self.layer_rows():
+            kept[np.ix_(rows, rows)] = matrix[np.ix_(rows, rows)]
+        return kept
 
-    # Vectors ------------------------------------------------------------------------------------------
+    def layer_rows(self) -> list[np.ndarray]:
+        """The rows of each layer."""
+        space = self.problem.space
+        positions = {name: np.arange(a, b) for name, a, b in zip(space.names, space.offsets, space.offsets[1:], strict=False)}
+        return [np.concatenate([positions[name] for name in names]) for names in self.scenario.layers]
 
-    def vector(self, seed: int = 0) -> np.ndarray:
-        """A random vector (P,) on the host."""
-        return self.setting.normal(self.size, seed=seed)
-
-    def vectors(self, k: int = 3, seed: int = 0) -> np.ndarray:
-        """Random vectors (P, k) on the host."""
-        return self.setting.normal(self.size, k, seed=seed)
-
-    def array(self, values: Any) -> Array:
-        """On the backend."""
-        return self.setting.asarray(values)
+    # Trees --------------------------------------------------------------------------------------------
 
     def as_tree(self, vector: np.ndarray) -> Any:
         """The params tree of a flat vector, on the backend, divided up by the scenario's own arrays."""
         start = 0
 
-        def next_leaf(leaf: np.ndarray) -> Array:
+        def next_leaf(leaf: np.ndarray) -> Any:
             nonlocal start
             values = vector[start : start + leaf.size].reshape(leaf.shape)
             start += leaf.size
@@ -137,9 +142,13 @@ class Case:
 
         return _in_flat_order(next_leaf, self.scenario.params)
 
-    def close(self, found: Any, expected: Any, what: str, **options: Any) -> None:
-        """``expect_close`` with the facts of this case."""
-        expect_close(self.setting, found, expected, what, facts=self.facts, **options)
+    def shapes(self, tree: Any) -> list[tuple[int, ...]]:
+        """Shapes of the leaves of a params tree, in flat order."""
+        return [tuple(leaf.shape) for leaf in leaves(tree)]
+
+    def flat(self, tree: Any) -> np.ndarray:
+        """The flat vector of a params tree, on the host."""
+        return self.setting.flat(tree)
 
 
 def _in_flat_order(function: Any, tree: Any) -> Any:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from curvature.backend import CAPABILITIES
 
-Kind = Literal["backend", "matrix", "approximation", "likelihood"]
+Kind = Literal["backend", "matrix", "method", "approximation", "operator", "likelihood", "problem"]
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,14 @@ class Check:
 
     Attributes:
         name: "group: what it shows", unique.
-        kind: "backend" checks take a ``Setting``; "matrix" and "approximation" checks a ``Case``; "likelihood" checks a
-            ``LikelihoodCase``.
+        kind: "backend" and "method" checks take a ``Setting``; "matrix" and "approximation" checks a ``Case``; "operator"
+            checks a ``Case`` or an ``OperatorCase``; "likelihood" checks a ``LikelihoodCase``; "problem" checks a
+            ``ProblemCase``.
         function: raises ``CheckFailure`` (or any other exception) where the subject does not conform.
         needs: the backend's capabilities that it uses; where the backend does not claim all of them the check must end in
             ``UnsupportedError`` instead.
         applies: whether it says anything about a given case.
+        source: the paper, with its section or equation where that helps, that the expected value comes from.
     """
 
     name: str
@@ -30,6 +32,7 @@ class Check:
     function: Callable[[Any], None]
     needs: tuple[str, ...] = ()
     applies: Callable[[Any], bool] = lambda case: True
+    source: str = ""
 
     @property
     def summary(self) -> str:
@@ -46,6 +49,7 @@ def check(
     *,
     capability: str | tuple[str, ...] = (),
     applies: Callable[[Any], bool] = lambda case: True,
+    source: str = "",
 ) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
     """Add a function to the list of checks, under the name ``group/function-name``."""
     needs = (capability,) if isinstance(capability, str) else capability
@@ -58,7 +62,7 @@ def check(
             raise ValueError(f"two checks are called {name!r}")
         if not function.__doc__:
             raise ValueError(f"check {name!r} has no docstring that says what it shows")
-        _checks[name] = Check(name, kind, function, needs, applies)
+        _checks[name] = Check(name, kind, function, needs, applies, source)
         return function
 
     return add

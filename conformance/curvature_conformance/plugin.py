@@ -13,6 +13,7 @@ import pytest
 import curvature as cv
 
 from .runner import plan
+from .selection import Selection
 from .subject import backend_subject, subject_of
 from .trial import Trial
 
@@ -30,6 +31,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--curvature-device", metavar="DEVICE", help="device of the backend")
     group.addoption("--curvature-dtype", metavar="DTYPE", choices=("float64", "float32"), help="float64 (default) or float32")
+    group.addoption("--curvature-require", action="store_true", help="an absent backend is an error, not a run left out")
+    group.addoption("--curvature-fast", action="store_true", help="only a few scenarios, that are small and differ in kind")
 
 
 _FIXTURES = {"backend_trial": "backend", "approximation_trial": "approximation"}
@@ -42,13 +45,18 @@ def pytest_configure(config: pytest.Config) -> None:
     backend: str | None = config.getoption("--curvature-backend")
     methods: list[str] = config.getoption("--curvature-approximation")
     where: dict[str, Any] = {"device": config.getoption("--curvature-device"), "dtype": config.getoption("--curvature-dtype")}
+    selection = Selection(fast=config.getoption("--curvature-fast"))
     try:
         backends = [] if backend is None else [backend_subject(backend, **where)]
         approximations = [subject_of(cv.approximation(name), backend=backend, **where) for name in methods]
         config.stash[_TRIALS] = {
-            "backend": [trial for subject in backends for trial in plan(subject)],
-            "approximation": [trial for subject in approximations for trial in plan(subject)],
+            "backend": [trial for subject in backends for trial in plan(subject, selection=selection)],
+            "approximation": [trial for subject in approximations for trial in plan(subject, selection=selection)],
         }
+    except cv.BackendUnavailableError as error:
+        if config.getoption("--curvature-require"):
+            raise pytest.UsageError(f"required, but not run: {error}") from error
+        pytest.exit(f"not run: {error}", returncode=pytest.ExitCode.NO_TESTS_COLLECTED)
     except (cv.CurvatureError, ValueError, TypeError) as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -70,15 +78,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         raise pytest.UsageError(_WHAT)
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
-
-
-def check_trial(trial: Trial) -> None:
-    """Run a trial as a test: a declared gap is an expected failure, a stale one a failure."""
-    outcome = trial.run()
-    if outcome.status == "declared":
-        pytest.xfail(outcome.message)
-    if not outcome.conforms:
-        pytest.fail(f"{outcome}\n\n{trial.check.summary}", pytrace=False)
 
 
 def _identity(trial: Trial, kind: str) -> str:

@@ -29,7 +29,7 @@ def ask_for_full_precision() -> None:
         os.environ.setdefault(name, value)
 
 
-def precision() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """What of ``FULL_PRECISION`` is set, as it is set."""
     return {name: os.environ[name] for name in FULL_PRECISION if name in os.environ}
 

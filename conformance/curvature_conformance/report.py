@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from . import provenance
 from .report_format import FORMAT
+from .selection import WHOLE, Selection
 from .subject import Subject
 from .trial import Outcome, Status
 
@@ -24,7 +25,10 @@ class Report:
         backend, framework: on which backend, and the import name of its array library.
         device, device_name: the device as its library calls it, and the hardware.
         commit: of the working tree of this library, "" if it is not run from one.
-        precision: environment that keeps float32 products in float32 (see ``provenance``).
+        environment: what was set besides: variables that keep float32 products in float32 (see ``provenance``), and what the
+            backend's plugin asks for.
+        selection: which part of the suite was run.
+        elapsed: seconds from start to end.
     """
 
     kind: str
@@ -39,11 +43,21 @@ class Report:
     date: str = ""
     commit: str = ""
     versions: dict[str, str] = field(default_factory=dict)
-    precision: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
     platform: str = ""
+    selection: Selection = field(default_factory=Selection)
+    elapsed: float = 0.0
 
     @classmethod
-    def of(cls, subject: Subject, outcomes: Sequence[Outcome], *, interrupted: bool = False) -> Report:
+    def of(
+        cls,
+        subject: Subject,
+        outcomes: Sequence[Outcome],
+        *,
+        selection: Selection = WHOLE,
+        interrupted: bool = False,
+        elapsed: float = 0.0,
+    ) -> Report:
         """The report of outcomes on a subject."""
         setting = subject.setting
         return cls(
@@ -59,8 +73,10 @@ class Report:
             provenance.date(),
             provenance.commit(),
             provenance.versions(setting.backend),
-            provenance.precision(),
+            provenance.environment(),
             platform.platform(),
+            selection,
+            elapsed,
         )
 
     @property
@@ -90,11 +106,6 @@ class Report:
         """The kind of the device: "cpu", "cuda", …"""
         return provenance.device_kind(self.device)
 
-    @property
-    def seconds(self) -> float:
-        """How long the checks took."""
-        return sum(outcome.seconds for outcome in self.outcomes)
-
     def by_check(self) -> dict[str, list[Outcome]]:
         """Outcomes by check, in the order in which they ran."""
         groups: dict[str, list[Outcome]] = {}
@@ -112,14 +123,23 @@ class Report:
         also = f", {gaps} declared gap{'s' if gaps > 1 else ''}" if gaps else ""
         return (
             f"{where} ({self.device}, {self.dtype}) {verdict}: {total - bad} of {total} checks in order{also}, "
-            f"{self.seconds:.1f} s"
+            f"{self._part}{self.elapsed:.1f} s"
         )
+
+    @property
+    def _part(self) -> str:
+        """What was left out or loosened, for the summary."""
+        chosen = self.selection
+        names = [f"{noun} {name!r}" for noun, name in (("checks", chosen.checks), ("scenarios", chosen.scenarios)) if name != "*"]
+        names += ["the fast selection"] if chosen.fast else []
+        names += [f"{factor:g} times the tolerance of {pattern!r}" for pattern, factor in chosen.tolerances.items()]
+        return f"{', '.join(names)}; " if names else ""
 
     # Written forms ------------------------------------------------------------------------------------
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON form; ``report_format`` says what it must hold."""
-        record = asdict(self)
+        record = asdict(self) | {"selection": self.selection.to_dict(), "elapsed": round(self.elapsed, 2)}
         record["counts"] = self.counts
         record["failing"] = [outcome.name for outcome in self.failures]
         outcomes = [asdict(outcome) | {"seconds": round(outcome.seconds, 4)} for outcome in self.outcomes]
@@ -147,17 +167,26 @@ class Report:
         where = f"{self.device_name}; {made}; {self.platform}; commit {self.commit or 'unknown'}; {self.date}"
         return "\n".join([*lines, "", where, ""])
 
+    def to_html(self) -> str:
+        """One page that needs nothing else: the verdict, a map of checks and scenarios, and every failure in full."""
+        from .report_html import page
+
+        return page(self)
+
     def write(self, path: Path) -> None:
-        """Write JSON or Markdown, by the suffix of the path.
+        """Write JSON, Markdown or HTML, by the suffix of the path.
 
         Raises:
             ValueError: another suffix.
         """
         check_suffix(path)
-        path.write_text(self.to_json() if path.suffix == ".json" else self.to_markdown(), encoding="utf-8")
+        path.write_text(getattr(self, _FORMS[path.suffix])(), encoding="utf-8")
+
+
+_FORMS = {".json": "to_json", ".md": "to_markdown", ".html": "to_html"}
 
 
 def check_suffix(path: Path) -> None:
     """Refuse a form that a report does not have."""
-    if path.suffix not in (".json", ".md"):
-        raise ValueError(f"a report is written as .json or .md, not {path.suffix or path.name!r}")
+    if path.suffix not in _FORMS:
+        raise ValueError(f"a report is written as .json, .md or .html, not {path.suffix or path.name!r}")

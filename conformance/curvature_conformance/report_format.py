@@ -9,10 +9,11 @@ from datetime import datetime
 from typing import Any, get_args
 
 from .provenance import device_kind
+from .selection import WHOLE
 from .setting import TOLERANCES
 from .trial import Status
 
-FORMAT = 1
+FORMAT = 2
 """Version of the form."""
 
 _TYPES: dict[str, type] = {
@@ -30,14 +31,16 @@ _TYPES: dict[str, type] = {
     "date": str,
     "commit": str,
     "versions": dict,
-    "precision": dict,
+    "environment": dict,
     "platform": str,
+    "selection": dict,
+    "elapsed": float,
     "counts": dict,
     "failing": list,
     "outcomes": list,
 }
 _OUTCOME = ("check", "scenario", "status", "message", "seconds")
-_MAY_BE_EMPTY = ("precision", "failing")
+_MAY_BE_EMPTY = ("environment", "failing")
 
 
 def names_a_commit(text: str) -> bool:
@@ -81,8 +84,10 @@ def _values(record: Mapping[str, Any]) -> Iterator[str]:
         yield f"'format' is {record['format']}, this is {FORMAT}"
     if record["dtype"] not in TOLERANCES:
         yield f"'dtype' is {record['dtype']!r}"
-    if record["kind"] not in ("backend", "approximation", "likelihood"):
+    if record["kind"] not in ("backend", "approximation", "likelihood", "operator", "problem"):
         yield f"'kind' is {record['kind']!r}"
+    if record["selection"] != WHOLE.to_dict():
+        yield f"'selection' is {record['selection']}: a report that is kept is of the whole suite, at its own tolerances"
     if not names_a_commit(record["commit"]):
         yield f"'commit' is {record['commit']!r}, not the 40 hexadecimal digits of a commit"
     if not _is_instant(record["date"]):

@@ -89,14 +89,14 @@ class Exact:
     Attributes:
         approximation: name of the approximation.
         matrices: names of the matrices.
-        part: "matrix", its diagonal "blocks" by layer, or its "diagonal".
+        part: "matrix", its diagonal "blocks" by layer, its "diagonal", or its "trace".
         source: where it is proven.
         holds: False for what theory says must fail.
     """
 
     approximation: str
     matrices: tuple[str, ...]
-    part: Literal["matrix", "blocks", "diagonal"] = "matrix"
+    part: Literal["matrix", "blocks", "diagonal", "trace"] = "matrix"
     source: str = ""
     holds: bool = True
 
@@ -119,6 +119,7 @@ class Scenario:
         reduction: "mean" or "sum".
         batches: sizes of the batches into which the data is split; empty for one batch.
         theorems: what is exact and what cannot be.
+        quick: whether the fast selection has it.
     """
 
     name: str
@@ -134,6 +135,7 @@ class Scenario:
     reduction: Literal["mean", "sum"] = "mean"
     batches: tuple[int, ...] = ()
     theorems: tuple[Exact, ...] = ()
+    quick: bool = False
 
     @property
     def family(self) -> str:

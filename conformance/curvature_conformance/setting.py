@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,6 +30,7 @@ class Setting:
         approximation: the method under test, if it is one.
         label: its name, or that of its class.
         bound: whether models are told to use this very backend object; otherwise the registry finds it by the arrays.
+        slack: multiple of the suite's tolerance that is allowed.
     """
 
     backend: cv.Backend
@@ -37,7 +38,8 @@ class Setting:
     approximation: cv.Approximation | None = None
     label: str = ""
     bound: bool = False
-    _models: dict[Any, cv.Model] = field(init=False, repr=False, default_factory=dict)
+    slack: float = 1.0
+    _models: dict[Any, cv.Model] = field(repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.dtype not in TOLERANCES:
@@ -46,7 +48,11 @@ class Setting:
     @property
     def tolerance(self) -> float:
         """Relative deviation that is allowed."""
-        return TOLERANCES[self.dtype]
+        return TOLERANCES[self.dtype] * self.slack
+
+    def with_slack(self, factor: float) -> Setting:
+        """The same setting, that allows ``factor`` times the suite's tolerance; what was compiled is shared."""
+        return self if factor == self.slack else replace(self, slack=factor)
 
     @property
     def xp(self) -> Any:

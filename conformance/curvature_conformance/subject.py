@@ -1,13 +1,31 @@
-"""What can be tested: a backend, an approximation or a likelihood, by name or as an object."""
+"""What can be tested: a backend, an approximation, a likelihood, an operator or a problem, by name or as an object."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import curvature as cv
 
-from .setting import Setting
+from .checklist import Kind
+from .likelihood_case import LikelihoodExample, example_of, shipped
+from .operator_case import OperatorExample
+from .problem_case import ProblemExample
+from .scenario import Scenario
+from .scenarios import all_scenarios
+from .setting import TOLERANCES, Setting
+
+Example = Scenario | LikelihoodExample | OperatorExample | ProblemExample
+"""What a check is run on."""
+
+_KINDS: dict[str, tuple[Kind, ...]] = {
+    "backend": ("backend", "matrix", "likelihood"),
+    "approximation": ("method", "approximation", "operator"),
+    "likelihood": ("likelihood",),
+    "operator": ("operator",),
+    "problem": ("problem",),
+}
 
 
 class UnknownSubjectError(LookupError):
@@ -22,28 +40,43 @@ class Subject:
         kind: what it is.
         name: its name, or that of its class.
         setting: backend and dtype, and the approximation if it is one.
-        likelihood: the likelihood if it is one.
+        example: the one example of a likelihood, an operator or a problem; the others have the suite's scenarios.
     """
 
-    kind: Literal["backend", "approximation", "likelihood"]
+    kind: Literal["backend", "approximation", "likelihood", "operator", "problem"]
     name: str
     setting: Setting
-    likelihood: cv.Likelihood | None = None
+    example: Example | None = None
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Kinds of the checks that it must pass."""
+        return _KINDS[self.kind]
+
+    def examples(self, kind: Kind) -> Sequence[Example | None]:
+        """What the checks of one kind are run on; None for those that take the setting alone."""
+        if kind in ("backend", "method"):
+            return (None,)
+        if self.example is not None:
+            return (self.example,)
+        return shipped() if kind == "likelihood" else all_scenarios()
 
 
 def subject_of(subject: Any, *, backend: str | cv.Backend | None = None, device: Any = None, dtype: str | None = None) -> Subject:
     """The subject that a name or an object stands for.
 
     Args:
-        subject: name of a backend or an approximation, a ``Backend``, an ``Approximation`` (or its class), or a
-            ``Likelihood``.
-        backend: where an approximation or a likelihood is tested, by default "numpy".
+        subject: name of a backend or an approximation, a ``Backend``, an ``Approximation`` or a ``Likelihood`` (or the class
+            of one), an ``Operator`` or a ``Problem``.
+        backend: where an approximation or a likelihood is tested, by default "numpy". An operator and a problem are tested
+            where they are.
         device: device for a backend given by name.
         dtype: "float64" or "float32"; by default float64 where the backend has it.
 
     Raises:
         UnknownSubjectError: the name is neither that of a backend nor of an approximation; says which there are.
-        ValueError: ``backend`` names another backend than the subject.
+        ValueError: ``backend`` names another backend than the subject, or ``device`` or ``dtype`` is given for a subject that
+            has its own.
         BackendUnavailableError: the backend cannot be used here.
     """
     if isinstance(subject, str) and (method := _approximation(subject)) is not None:
@@ -54,16 +87,33 @@ def subject_of(subject: Any, *, backend: str | cv.Backend | None = None, device:
         if backend is not None and backend != subject:
             raise ValueError(f"the subject is a backend itself, so it cannot be tested on the backend {backend!r}")
         return backend_subject(subject, device=device, dtype=dtype)
+    if isinstance(subject, (cv.Operator, cv.Problem)):
+        if (backend, device, dtype) != (None, None, None):
+            raise ValueError(f"a {type(subject).__name__} is tested where it is; move it with .to(backend, device=, dtype=)")
+        return _placed(subject)
     place = _setting("numpy" if backend is None else backend, device, dtype)
     if isinstance(subject, cv.Approximation):
         label = type(subject).name or type(subject).__name__
-        setting = Setting(place.backend, place.dtype, subject, label, place.bound)
-        return Subject("approximation", label, setting)
+        return Subject("approximation", label, replace(place, approximation=subject, label=label))
     if isinstance(subject, cv.Likelihood):
-        return Subject("likelihood", type(subject).__name__, place, subject)
+        return Subject("likelihood", type(subject).__name__, place, example_of(subject))
     raise TypeError(
-        f"a subject is the name of a backend or an approximation, a Backend, an Approximation or a Likelihood, got {subject!r}"
+        f"a subject is the name of a backend or an approximation, a Backend, an Approximation, a Likelihood, an Operator or a "
+        f"Problem, got {subject!r}"
     )
+
+
+def _placed(subject: cv.Operator | cv.Problem) -> Subject:
+    """An operator or a problem, in the setting of its own backend, device and dtype."""
+    dtype = subject.dtype if isinstance(subject, cv.Operator) else subject.model.dtype
+    backend = subject.backend
+    name = next((name for name in TOLERANCES if dtype == getattr(backend.xp, name, None)), str(dtype))
+    setting = Setting(backend, name, bound=True)
+    if isinstance(subject, cv.Operator):
+        label = type(subject).__name__
+        return Subject("operator", label, setting, OperatorExample(label, subject))
+    label = str(getattr(subject.model, "name", "") or type(subject.likelihood).__name__)
+    return Subject("problem", label, setting, ProblemExample(label, subject))
 
 
 def backend_subject(backend: str | cv.Backend, *, device: Any = None, dtype: str | None = None) -> Subject:

@@ -16,8 +16,24 @@ UNIVERSAL = (
     Exact("conjugate-gradients", MATRICES, "matrix", "it keeps the matrix; only its inverse is cut short"),
     Exact("low-rank", FISHER_TYPE, "matrix", "a sketch with no fewer columns than the rank determines the matrix"),
     Exact("low-rank-plus-diagonal", FISHER_TYPE, "matrix", "nothing of the matrix is left for the diagonal"),
+    Exact("ekfac", FISHER_TYPE, "trace", "second moments in an orthonormal basis add up to the trace (George et al. 2018)"),
 )
 """Theorems that hold on every scenario."""
+
+NO_FARTHER = {
+    "ekfac": ("kfac", "it has the best diagonal in K-FAC's own eigenbasis (George et al. 2018)"),
+    "kron-nearest": ("kfac", "it is the best Kronecker product, and K-FAC is one (Van Loan and Pitsianis 1993)"),
+}
+"""Approximations whose blocks are never farther from the matrix than another one's. Between these two there is no order."""
+
+INVARIANT = ("exact", "block-diagonal", "kfac", "kflr", "sample-space", "neumann", "conjugate-gradients")
+"""Approximations that change with linear coordinates of a layer as the matrix does."""
+
+NOT_INVARIANT = ("diagonal",)
+"""Approximations that provably do not."""
+
+PIECEWISE_LINEAR = ("one-datum/relu", "relu-network/weights-as-rows")
+"""Scenarios whose activations have no curvature: Hessian and GGN have the same blocks by layer, but differ elsewhere."""
 
 AS_NEAR_AS = {"kron-nearest": "kfac", "ekfac": "kfac", "kflr": "kfac", "shampoo": "kfac"}
 """Approximations that are exact wherever another one is: at least as near to each block, or exact for any Kronecker product."""
@@ -38,6 +54,9 @@ SPECIAL = {
             "matrix",
             "inputs and gradients are linear maps of their neighbours, the gradients alike for all examples: a Markov chain",
         ),
+    ),
+    "tanh-network/categorical": (
+        Exact("kfac", ("fisher",), "trace", "tr(A ⊗ G) = tr A · tr G is the trace where a and g are independent", holds=False),
     ),
     "one-datum/tanh": (_ONE_DATUM, _RECURSION),
     "one-datum/relu": (_ONE_DATUM, _RECURSION),

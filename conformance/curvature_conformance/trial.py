@@ -14,10 +14,20 @@ from .checklist import Check
 from .expectations import Expectation
 from .failures import CheckFailure
 from .likelihood_case import LikelihoodCase, LikelihoodExample
+from .operator_case import OperatorCase, OperatorExample
+from .problem_case import ProblemCase, ProblemExample
 from .scenario import Scenario
 from .setting import Setting
+from .subject import Example
 
 Status = Literal["passed", "failed", "declared", "stale"]
+
+_CASES: dict[type, Any] = {
+    Scenario: Case,
+    LikelihoodExample: LikelihoodCase,
+    OperatorExample: OperatorCase,
+    ProblemExample: ProblemCase,
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,7 @@ class Trial:
 
     check: Check
     setting: Setting
-    scenario: Scenario | LikelihoodExample | None = None
+    scenario: Example | None = None
     expectation: Expectation | None = None
 
     @property
@@ -71,8 +81,7 @@ class Trial:
         """What the check's function is given."""
         if self.scenario is None:
             return self.setting
-        kind = LikelihoodCase if isinstance(self.scenario, LikelihoodExample) else Case
-        return kind(self.setting, self.scenario)  # type: ignore[arg-type]
+        return _CASES[type(self.scenario)](self.setting, self.scenario)
 
     def run(self) -> Outcome:
         """Run it. Only KeyboardInterrupt and SystemExit pass."""
@@ -118,10 +127,11 @@ class Trial:
                 f"the backend claims not to have {absent!r}, so UnsupportedError was expected; it raised "
                 f"{type(error).__name__}: {error}"
             )
+        source = f"\n  source: {self.check.source}" if self.check.source else ""
         if isinstance(error, CheckFailure):
-            return str(error)
+            return f"{error}{source}"
         claimed = f" (the backend claims to have {needed})" if needed and isinstance(error, cv.UnsupportedError) else ""
-        return f"{type(error).__name__} was raised{claimed}: {error}{_place(error)}"
+        return f"{type(error).__name__} was raised{claimed}: {error}{_place(error)}{source}"
 
 
 def _place(error: Exception) -> str:

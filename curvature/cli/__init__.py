@@ -15,7 +15,7 @@ def main() -> None:
         verb = "is" if len(missing) == 1 else "are"
         sys.exit(
             f"curvature: the command line needs {' and '.join(missing)}, which {verb} not installed; "
-            "run: pip install 'curvature[demo]'"
+            "run: pip install 'curvature[demo]', or 'curvature[conformance]' for the conformance suite alone"
         )
     from .app import app
 

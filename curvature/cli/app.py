@@ -10,6 +10,7 @@ from .agree import agree
 from .compare import compare
 from .conform import conform
 from .list import list_plugins
+from .new import new
 from .train import train
 
 app = typer.Typer(
@@ -24,6 +25,7 @@ app.command("train")(train)
 app.command("conform")(conform)
 app.command("agree")(agree)
 app.command("compare")(compare)
+app.add_typer(new, name="new")
 
 
 def _print_version(asked: bool) -> None:

@@ -14,9 +14,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import BackendUnavailableError, CurvatureError
+from ..registry import plugins
+from ..registry.records import BY_HAND
+from .problem_file import load_problem
+from .training.problems import BadInput
 
 if TYPE_CHECKING:
-    from curvature_conformance import Report, Subject, Trial
+    from curvature_conformance import Report, Selection, Subject, Trial
+    from curvature_conformance.work import Work
 
 FAILED, USAGE, NOT_RUN, INTERRUPTED = 1, 2, 3, 130
 
@@ -29,20 +34,33 @@ class Dtype(StrEnum):
 
 
 def conform(
-    name: Annotated[str, typer.Argument(help="A backend or an approximation; `curvature list` shows them.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A backend or an approximation (`curvature list` shows them), or a Python file that defines a problem."
+        ),
+    ],
     backend: Annotated[str | None, typer.Option(help="Backend on which an approximation is tested (numpy).")] = None,
     device: Annotated[str | None, typer.Option(help="Device of the backend, such as cuda.")] = None,
     dtype: Annotated[Dtype | None, typer.Option(help="By default float64 where the backend has it.")] = None,
-    report: Annotated[Path | None, typer.Option(help="Write a report here: .json or .md.")] = None,
+    check: Annotated[str, typer.Option(help="Only checks of this name; * and ? are wildcards.")] = "*",
+    scenario: Annotated[str, typer.Option(help="Only scenarios of this name; * and ? are wildcards.")] = "*",
+    fast: Annotated[bool, typer.Option("--fast", help="Only a few scenarios, that are small and differ in kind.")] = False,
+    report: Annotated[Path | None, typer.Option(help="Write a report here: .html, .md or .json.")] = None,
+    processes: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes: by default one for each core, or one on an accelerator.")
+    ] = None,
+    require: Annotated[bool, typer.Option("--require", help="A backend that cannot be used here is a failure.")] = False,
     commit: Annotated[str | None, typer.Option(help="Commit for the report, where there is no repository to ask.")] = None,
 ) -> None:
-    """Check that a backend or an approximation means what the library means.
+    """Check that a backend, an approximation or a problem of your own means what the library means.
 
     Exit codes: 0 it conforms; 1 it does not (or no check was run); 2 bad usage, such as an unknown name; 3 not run,
-    because the backend cannot be used here; 130 interrupted.
+    because the backend cannot be used here (1 with --require); 130 interrupted.
     """
-    from curvature_conformance import UnknownSubjectError, plan, provenance, subject_of
+    from curvature_conformance import Selection, UnknownSubjectError, plan, provenance, subject_of
     from curvature_conformance.report_format import names_a_commit
+    from curvature_conformance.work import Work
 
     console, errors = Console(), Console(stderr=True)
     provenance.ask_for_full_precision()
@@ -50,33 +68,54 @@ def conform(
         _check_writable(report)
         if commit is not None and not names_a_commit(commit):
             raise ValueError(f"--commit takes all 40 hexadecimal digits, as `git rev-parse HEAD` prints them; got {commit!r}")
-        subject = subject_of(name, backend=backend, device=device, dtype=None if dtype is None else dtype.value)
-        trials = plan(subject)
+        precision = None if dtype is None else dtype.value
+        selection = Selection(check, scenario, fast)
+        if name.endswith(".py"):
+            problem = load_problem(name, backend=backend, device=device, dtype=precision)
+            subject, work = replace(subject_of(problem), name=name), None
+        else:
+            subject = subject_of(name, backend=backend, device=device, dtype=precision)
+            work = Work(name, backend, device, precision, selection)
+        trials = plan(subject, selection=selection)
     except BackendUnavailableError as error:
-        errors.print(Text(f"not run: {error}", style="yellow"))
-        raise typer.Exit(NOT_RUN) from None
-    except (CurvatureError, UnknownSubjectError, OSError, ValueError, TypeError) as error:
+        errors.print(Text(f"{'required, but not run' if require else 'not run'}: {error}", style="red" if require else "yellow"))
+        raise typer.Exit(FAILED if require else NOT_RUN) from None
+    except (BadInput, CurvatureError, UnknownSubjectError, OSError, ValueError, TypeError) as error:
         errors.print(Text(f"curvature conform: {error}", style="red"))
         raise typer.Exit(USAGE) from None
-    found = _perform(subject, trials, errors)
-    console.print(_table(found))
-    for outcome in found.failures:
-        console.print(Text(f"\n✗ {outcome}"), soft_wrap=True)
-    for outcome in found.outcomes:
-        if outcome.status == "declared":
-            console.print(Text(f"○ {outcome}", style="yellow"), soft_wrap=True)
-    console.print(Text(f"\n{found.summary}", style="bold green" if found.conforms else "bold red"), soft_wrap=True)
-    if not found.outcomes:
-        console.print(Text("no check was run: nothing has been shown"))
-    if found.device_kind != "cpu":
-        settings = ", ".join(f"{name}={value}" for name, value in found.precision.items())
-        console.print(Text(f"on {found.device_name}; matrix products in full precision: {settings}"), soft_wrap=True)
+    found = _perform(subject, work, trials, processes, errors, selection)
+    _show(found, console)
     if report is not None:
         (found if commit is None else replace(found, commit=commit)).write(report)
         console.print(Text(f"report: {report}"), soft_wrap=True)
     if found.interrupted:
         raise typer.Exit(INTERRUPTED)
     raise typer.Exit(0 if found.conforms else FAILED)
+
+
+def _show(found: Report, console: Console) -> None:
+    console.print(_table(found))
+    for outcome in found.failures:
+        console.print(Text(f"\n✗ {outcome}"), soft_wrap=True)
+    for reason, names in _gaps(found).items():
+        console.print(Text(f"○ {reason}: {', '.join(names)}", style="yellow"), soft_wrap=True)
+    console.print(Text(f"\n{found.summary}", style="bold green" if found.conforms else "bold red"), soft_wrap=True)
+    if not found.outcomes:
+        console.print(Text("no check was run: nothing has been shown"))
+    if found.dtype == "float32":
+        console.print(Text("in single precision, to 2e-4 relative: mistakes that are smaller than that are not seen"))
+    if found.device_kind != "cpu":
+        settings = ", ".join(f"{name}={value}" for name, value in found.environment.items())
+        console.print(Text(f"on {found.device_name}; matrix products in full precision: {settings}"), soft_wrap=True)
+
+
+def _gaps(found: Report) -> dict[str, list[str]]:
+    """Names of the checks of which a gap is declared, by its reason."""
+    gaps: dict[str, list[str]] = {}
+    for outcome in found.outcomes:
+        if outcome.status == "declared" and outcome.check not in gaps.setdefault(outcome.message, []):
+            gaps[outcome.message].append(outcome.check)
+    return gaps
 
 
 def _check_writable(report: Path | None) -> None:
@@ -95,9 +134,17 @@ def _check_writable(report: Path | None) -> None:
         report.unlink()
 
 
-def _perform(subject: Subject, trials: list[Trial], console: Console) -> Report:
-    from curvature_conformance import perform
+def _perform(
+    subject: Subject, work: Work | None, trials: list[Trial], processes: int | None, console: Console, selection: Selection
+) -> Report:
+    from curvature_conformance import perform, perform_in_processes
+    from curvature_conformance.processes import WorkerError, cores
+    from curvature_conformance.provenance import device_kind
 
+    if processes is None:
+        processes = cores() if device_kind(str(subject.setting.device)) == "cpu" else 1
+    if work is None or _by_hand(subject):
+        processes, work = 1, None  # a worker process could not find it
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task(subject.name, total=len(trials))
@@ -105,7 +152,20 @@ def _perform(subject: Subject, trials: list[Trial], console: Console) -> Report:
         def advance(outcome: Any) -> None:
             progress.update(task, advance=1, description=f"{subject.name}: {outcome.check}")
 
-        return perform(subject, trials, advance)
+        if work is None or processes == 1:
+            return perform(subject, trials, advance, selection=selection)
+        try:
+            return perform_in_processes(work, subject, trials, processes, advance)
+        except WorkerError as error:
+            console.print(Text(f"curvature conform: {error}", style="red"), soft_wrap=True)
+            raise typer.Exit(FAILED) from None
+
+
+def _by_hand(subject: Subject) -> bool:
+    """Whether the backend or the approximation was registered in this process only."""
+    known = [plugin for plugin in plugins() if plugin.distribution == BY_HAND]
+    names = {name for plugin in known for name in plugin.provides}
+    return bool(names & {subject.name, subject.setting.backend.name})
 
 
 def _table(report: Report) -> Table:

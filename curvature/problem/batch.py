@@ -129,15 +129,18 @@ def check_finite(name: str, array: Array, index: int, backend: Backend) -> None:
     xp = backend.xp
     if not xp.isdtype(array.dtype, "real floating") or count(array) == 0 or backend.is_abstract(array):
         return
-    # The sum is finite if all are (overflow apart): one cheap pass for good data.
-    if bool(xp.isfinite(xp.sum(array))):
-        return
-    bad = ~xp.isfinite(array)
-    if bool(xp.any(bad)):
+    if not is_finite(xp, array):
+        bad = ~xp.isfinite(array)
         flags = xp.any(xp.reshape(bad, (array.shape[0], -1)), axis=1)
         example = int(xp.argmax(xp.astype(flags, xp.int64)))
         offenders = int(xp.sum(xp.astype(flags, xp.int64)))
         raise DataError(f"batch {index}: {name} of example {example} is NaN or infinite ({offenders} such examples)")
+
+
+def is_finite(xp: Any, array: Array) -> bool:
+    """Whether no number is NaN or infinite."""
+    # The sum is finite if all are (overflow apart): one cheap pass for good data.
+    return bool(xp.isfinite(xp.sum(array))) or bool(xp.all(xp.isfinite(array)))
 
 
 def _check_weights(weights: Array, n: int, index: int, backend: Backend) -> None:

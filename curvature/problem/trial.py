@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import CurvatureError, ModelError
 from ..trees import leaves, tree_map
-from .batch import Batch
+from .batch import Batch, is_finite
 from .functions import as_matrix, returned_function
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def try_model(problem: Problem, batch: Batch) -> None:
         raise ModelError(_explained(problem, batch, error)) from error
     _require_unchanged(problem, given, few)
     for name, leaf in zip(problem.space.names, leaves(problem.params), strict=True):
-        if not problem.backend.is_abstract(leaf) and not bool(problem.xp.all(problem.xp.isfinite(leaf))):
+        if not problem.backend.is_abstract(leaf) and not is_finite(problem.xp, leaf):
             raise ModelError(f"parameter {name!r} is NaN or infinite")
     problem.model.tried[batch.form] = tuple(int(n) for n in returned.shape[0 if batch.x is None else 1 :])
 
@@ -67,7 +67,8 @@ def _require_unchanged(problem: Problem, given: dict[str, Tree], batch: Batch) -
     for name, old, new in zip(names, before, [*leaves(given["params"]), *leaves(given["x"])], strict=True):
         if new is old or problem.backend.is_abstract(new):
             continue
-        if bool(problem.xp.any((new != old) & ((old == old) | (new == new)))):
+        # Numbers that differ, and are not NaN both times: asked only where there are any.
+        if bool(problem.xp.any(new != old)) and bool(problem.xp.any((new != old) & ((old == old) | (new == new)))):
             raise ModelError(
                 f"apply(params, x) writes into {name} in place, so that each evaluation would be of another model or of "
                 f"other data; make a new array instead: x = x + 1 rather than x += 1"

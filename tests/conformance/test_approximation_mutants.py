@@ -318,7 +318,7 @@ MUTANTS: dict[str, tuple[Callable[[], cv.Approximation], str, tuple[str, ...]]] 
     ),
     "single precision for good": (
         lambda: Kfac(statistics=each_array(lambda a: a.astype(np.float32))),
-        "method/every-*",
+        "operator/every-*",
         ("dtype", "another precision"),
     ),
     "not deterministic": (lambda: Kfac(statistics=each_array(noise)), "method/the-same-twice", ("twice", "without a seed")),

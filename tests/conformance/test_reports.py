@@ -16,7 +16,7 @@ import array_api_strict
 import pytest
 
 import curvature as cv
-from curvature_conformance import provenance, run
+from curvature_conformance import Selection, provenance, run
 from curvature_conformance.report_format import defects, file_stem
 
 FOLDER = Path(__file__).resolve().parents[2] / "conformance" / "reports"
@@ -43,7 +43,7 @@ def test_nothing_else_lies_among_the_reports() -> None:
 @pytest.fixture(scope="module")
 def record() -> dict[str, Any]:
     """A report that is as it should be."""
-    found = replace(run("numpy", only_checks="[ar]*/*"), commit=COMMIT).to_dict()
+    found = replace(run("numpy", only_checks="[ar]*/*"), commit=COMMIT, selection=Selection()).to_dict()
     assert found["counts"]["passed"] == len(found["outcomes"]) > 5
     assert defects(found) == []
     return found
@@ -51,8 +51,11 @@ def record() -> dict[str, Any]:
 
 KEYS = (
     "format", "conforms", "interrupted", "summary", "kind", "subject", "backend", "framework", "device", "device_name", "dtype",
-    "date", "commit", "versions", "precision", "platform", "counts", "failing", "outcomes",
+    "date", "commit", "versions", "environment", "platform", "selection", "elapsed", "counts", "failing", "outcomes",
 )  # fmt: skip
+
+
+MAY_BE_EMPTY = ("environment", "failing", "format", "conforms", "interrupted", "elapsed")
 
 
 def test_the_keys_are_those_that_are_promised(record: dict[str, Any]) -> None:
@@ -66,7 +69,7 @@ def test_a_report_without_a_key_is_found_out(record: dict[str, Any], key: str) -
     assert defects({name: value for name, value in record.items() if name != key}) == [f"{key!r} is missing"]
 
 
-@pytest.mark.parametrize("key", [key for key in KEYS if key not in ("precision", "failing", "format", "conforms", "interrupted")])
+@pytest.mark.parametrize("key", [key for key in KEYS if key not in MAY_BE_EMPTY])
 def test_an_empty_value_is_found_out(record: dict[str, Any], key: str) -> None:
     assert defects(record | {key: type(record[key])()}) == [f"{key!r} is empty"]
 
@@ -106,7 +109,9 @@ def set_to(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
         (set_to("date", "2026-01-01T00:00:00"), "offset from UTC"),
         (set_to("dtype", "float16"), "float16"),
         (set_to("kind", "optimizer"), "optimizer"),
-        (set_to("format", 2), "'format' is 2"),
+        (set_to("format", 1), "'format' is 1"),
+        (set_to("selection", Selection("arrays/*").to_dict()), "of the whole suite"),
+        (set_to("selection", Selection(tolerances={"arrays/*": 10.0}).to_dict()), "at its own tolerances"),
         (set_to("conforms", 1), "not of type bool"),
         (set_to("remark", "looks good"), "'remark' is no key"),
         (lambda record: record["outcomes"][0].pop("seconds"), "an outcome must have the keys"),
@@ -121,7 +126,8 @@ def test_a_planted_defect_is_found_out(record: dict[str, Any], plant: Callable[[
 
 def test_failing_checks_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cv, "Fisher", cv.EmpiricalFisher)
-    found = replace(run("diagonal", only_checks="theorems/the-nearest*", only_scenarios="linear*"), commit=COMMIT).to_dict()
+    report = run("diagonal", only_checks="theorems/the-nearest*", only_scenarios="linear*")
+    found = replace(report, commit=COMMIT, selection=Selection()).to_dict()
     assert defects(found) == []
     assert not found["conforms"]
     assert "theorems/the-nearest-diagonal-matrix" in {name.partition("[")[0] for name in found["failing"]}
@@ -154,7 +160,7 @@ def test_full_precision_is_asked_for_before_a_framework_is_loaded(tmp_path: Path
         "from curvature_conformance import provenance\n"
         "assert not {'torch', 'jax', 'cupy'} & set(sys.modules)\n"
         "provenance.ask_for_full_precision()\n"
-        "print(provenance.precision())"
+        "print(provenance.environment())"
     )
     clean = {name: value for name, value in os.environ.items() if name not in provenance.FULL_PRECISION}
     clean["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)
@@ -166,3 +172,34 @@ def test_full_precision_is_asked_for_before_a_framework_is_loaded(tmp_path: Path
         done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip() == str(expected)
+
+
+def test_the_page_shows_every_check_and_each_failure(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(cv, "Fisher", cv.EmpiricalFisher)
+    report = run("diagonal", only_checks="theorems/*", only_scenarios="*-regression/plain")
+    path = tmp_path / "report.html"
+    report.write(path)
+    page = path.read_text(encoding="utf-8")
+    counts = report.counts
+    assert counts["failed"] > 0
+    assert page.count('class="cell failed"') == counts["failed"]
+    assert page.count('class="cell passed"') == counts["passed"]
+    for outcome in report.failures:
+        anchor = outcome.name.replace("/", "-")
+        assert f'id="{anchor}"' in page
+        assert f'href="#{anchor}"' in page
+    assert "does not conform" in page
+    assert "checks &#x27;theorems/*&#x27;" in page  # what was left out is said
+    assert "src=" not in page
+    assert "http" not in page
+
+
+def test_a_looser_tolerance_is_said_and_does_what_it_says() -> None:
+    plain = run("kfac", only_checks="inverses/powers", only_scenarios="one-datum/tanh", tolerances={"inverses/*": 1e-9})
+    assert not plain.conforms
+    assert "1e-09 times the tolerance of 'inverses/*'" in plain.summary
+    assert run("kfac", only_checks="inverses/powers", only_scenarios="one-datum/tanh", tolerances={"inverses/*": 10}).conforms
+    with pytest.raises(ValueError, match="multiple > 0"):
+        Selection(tolerances={"*": 0.0})
+    with pytest.raises(ValueError, match="no check of this subject is called 'invrses/\\*'; did you mean"):
+        run("kfac", tolerances={"invrses/*": 10.0})

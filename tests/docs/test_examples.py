@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-import importlib.util
+import importlib
 import runpy
-import subprocess
 import sys
+import tomllib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import array_api_strict
@@ -14,8 +15,10 @@ import numpy as np
 import pytest
 
 import curvature as cv
+from curvature_conformance import issues, run
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+README = EXAMPLES.parent / "README.md"
 
 
 def test_poisson_regression(capsys):
@@ -31,39 +34,47 @@ def test_poisson_regression(capsys):
     assert "slope 2" in capsys.readouterr().out
 
 
-def _lines_of_the_backend(source: str) -> list[str]:
-    """What its author writes: the lines between the marks and the imports of what they name; no comments, no blanks."""
-    before, _, rest = source.partition("# The backend: begin\n")
-    part, mark, _ = rest.partition("# The backend: end\n")
-    assert mark
-    named = {node.id for node in ast.walk(ast.parse(part)) if isinstance(node, ast.Name)}
-    imports = [node for node in ast.parse(before).body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    used = [ast.unparse(node) for node in imports if named & {alias.asname or alias.name for alias in node.names}]
-    return used + [line for line in part.splitlines() if line.strip() and not line.strip().startswith("#")]
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, str], None]]:
+    """Make the package of an example importable, and register it by hand: nothing is installed."""
+    registered = []
 
+    def install(example: str, package: str) -> None:
+        monkeypatch.syspath_prepend(EXAMPLES / example / "src")
+        registered.append(cv.register(importlib.import_module(package)))
 
-def test_a_third_party_backend_is_under_15_lines():
-    lines = _lines_of_the_backend((EXAMPLES / "third_party_backend.py").read_text(encoding="utf-8"))
-    assert "import array_api_strict" in lines
-    assert "import curvature as cv" in lines
-    assert len(lines) < 15
-
-
-def test_third_party_backend_agrees_with_numpy(monkeypatch):
-    path, name = EXAMPLES / "third_party_backend.py", "third_party_backend"
-    spec = importlib.util.spec_from_file_location(name, path)
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, name, module)
-    before = {info.name for info in cv.backends()}
-    spec.loader.exec_module(module)
-    try:
-        assert {info.name for info in cv.backends() if info.status == "usable"} - before == {"strict"}
-        array = cv.backend("strict").asarray([1.0])
-        assert cv.backend_of(array).name == "strict"
-        assert isinstance(array, type(array_api_strict.zeros(1)))
-        found, ours = module.analyse("strict"), module.analyse("numpy")
-    finally:
+    yield install
+    for name in registered:
         cv.unregister(name)
+        for module in [module for module in sys.modules if module.partition(".")[0] == name]:
+            del sys.modules[module]
+
+
+def _lines(file: Path) -> list[str]:
+    """What its author writes: no docstrings, no comments, no blanks."""
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", [])
+        if isinstance(body, list) and body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
+            del body[0]
+    return [line for line in ast.unparse(tree).splitlines() if line]
+
+
+def test_third_party_backend_has_as_many_lines_as_the_readme_says():
+    files = sorted((EXAMPLES / "third_party_backend" / "src").rglob("*.py"))
+    count = len([line for file in files for line in _lines(file)])
+    assert f"[an example](examples/third_party_backend) in {count} lines" in README.read_text(encoding="utf-8")
+
+
+def test_third_party_backend_agrees_with_numpy(install):
+    before = {info.name for info in cv.backends()}
+    install("third_party_backend", "strict")
+    assert {info.name for info in cv.backends() if info.status == "usable"} - before == {"strict"}
+    array = cv.backend("strict").asarray([1.0])
+    assert cv.backend_of(array).name == "strict"
+    assert isinstance(array, type(array_api_strict.zeros(1)))
+    analyse = runpy.run_path(str(EXAMPLES / "third_party_backend" / "compare_with_numpy.py"))["analyse"]
+    found, ours = analyse("strict"), analyse("numpy")
     assert found.keys() == ours.keys() == {"fisher", "kfac", "step"}
     for key, values in ours.items():
         assert np.linalg.norm(values) > 0.1
@@ -71,13 +82,28 @@ def test_third_party_backend_agrees_with_numpy(monkeypatch):
 
 
 @pytest.mark.slow
-def test_third_party_backend_runs_as_a_script_and_conforms():
-    script = [sys.executable, str(EXAMPLES / "third_party_backend.py")]
-    done = subprocess.run(script, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "conformance: 0 issues" in done.stdout
+def test_third_party_backend_conforms(install):
+    install("third_party_backend", "strict")
+    assert issues("strict") == []
+
+
+@pytest.mark.parametrize("backend", ["numpy", "torch"])
+def test_third_party_approximation_conforms(install, backend):
+    install("third_party_approximation", "foof")
+    report = run("foof", backend=backend)
+    assert report.issues == []
+    assert {"foof/linear-regression"} == {o.scenario for o in report.outcomes if o.check == "theorems/exact-where-theory-says-so"}
+
+
+def test_third_party_projects_name_what_they_register():
+    for example, entry in (("third_party_backend", "strict"), ("third_party_approximation", "foof")):
+        project = tomllib.loads((EXAMPLES / example / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        assert project["name"] == entry
+        assert project["entry-points"]["curvature"] == {entry: entry}
 
 
 def test_every_example_has_a_test():
     tested = Path(__file__).read_text(encoding="utf-8")
-    assert [path.name for path in EXAMPLES.glob("*.py") if path.name not in tested] == []
+    names = [path.name for path in EXAMPLES.glob("*.py")] + [path.parent.name for path in EXAMPLES.glob("*/pyproject.toml")]
+    assert len(names) >= 3
+    assert [name for name in names if name not in tested] == []

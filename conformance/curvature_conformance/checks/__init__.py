@@ -12,17 +12,23 @@ _MODULES = (
     "elementary_functions",
     "parameter_uses",
     "claims",
+    "imports",
     "problems",
     "matrices",
     "monte_carlo",
     "likelihoods",
+    "method_class",
     "methods",
+    "statistics_files",
+    "operators",
     "products",
     "inverses",
     "spectra",
     "algebra",
     "scaling",
     "theorems",
+    "invariance",
+    "own_problems",
 )
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..case import Case
+from ..case_base import Form, OperatorCaseBase
 from ..checklist import check
+from .forms import SQUARE
 from .inverses import damped, dampings
 
 
-@check("approximation", "algebra", applies=lambda case: case.scenario.is_plain)
-def multiples(case: Case) -> None:
+@check("operator", "algebra", applies=SQUARE)
+def multiples(case: OperatorCaseBase) -> None:
     """c · A, A · c, -A and A / c are the multiples of to_dense(), and so are their solves and traces."""
-    operator = case.approximation()
+    operator = case.operator()
     dense = case.dense(operator)
     for label, found, factor in (
         ("2.5 * A", 2.5 * operator, 2.5),
@@ -29,6 +30,8 @@ def multiples(case: Case) -> None:
             causes="a factor that goes to each Kronecker factor",
         )
         case.close(found.trace(), factor * np.trace(dense), f"({label}).trace()", formula=f"{factor} · trace()")
+    if case.form < Form.DEFINITE:
+        return
     v, damping = case.vector(1), dampings(case, dense)[1]
     expected = np.linalg.solve(damped(case, 2.5 * dense, damping), v)
     found = (2.5 * operator).solve(case.array(v), damping=damping)
@@ -42,16 +45,16 @@ def multiples(case: Case) -> None:
     )
 
 
-@check("approximation", "algebra", applies=lambda case: case.scenario.is_plain)
-def sums_and_products(case: Case) -> None:
+@check("operator", "algebra", applies=SQUARE)
+def sums_and_products(case: OperatorCaseBase) -> None:
     """A + A, A - A, A @ A and A.T are those of to_dense(), as is the sum with the approximation of another matrix."""
-    operator = case.approximation()
+    operator = case.operator()
     dense = case.dense(operator)
     case.close((operator + operator).to_dense(), 2 * dense, "A + A", formula="2 · to_dense()")
     case.close((operator - operator).to_dense(), np.zeros_like(dense), "A - A", formula="0")
     case.close((operator @ operator).to_dense(), dense @ dense, "A @ A", formula="to_dense()²", tolerance=10)
     case.close(operator.T.to_dense(), dense.T, "A.T", formula="the transpose")
-    other = case.approximation("empirical-fisher")
+    other = case.another()
     case.close(
         (operator + other).to_dense(), dense + case.dense(other), "A + B", formula="the sum of both", causes="operands mixed up"
     )

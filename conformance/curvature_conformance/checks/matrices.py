@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import curvature as cv
@@ -9,6 +11,7 @@ import curvature as cv
 from ..case import Case
 from ..checklist import check
 from ..failures import deviation, expect
+from ..theory import PIECEWISE_LINEAR
 
 _FORMULAS = {
     "fisher": "F = Σ_n w_n J_nᵀ E_y[s sᵀ] J_n, s = ∂ log p(y|f)/∂f, over the model's own y (Amari 1998; Martens 2020)",
@@ -74,6 +77,65 @@ def the_empirical_fisher_is_another_matrix(case: Case) -> None:
         formula="two different matrices here (Kunstner, Hennig and Balles 2019)",
         causes="one is an alias of the other: labels of the data where the model's own are meant, or the reverse",
     )
+
+
+@check("matrix", "matrices", capability="linearize", source="Martens 2020, section 9.2")
+def the_ggn_is_the_fisher_of_natural_parameters(case: Case) -> None:
+    """GGN and Fisher are one matrix where the outputs are natural parameters, and two where they are not."""
+    gap = deviation(case.dense(case.matrix("ggn")), case.dense(case.matrix("fisher")))
+    known = deviation(case.references.ggn, case.references.fisher)
+    natural = known <= case.setting.tolerance
+    expect(
+        gap <= 10 * case.setting.tolerance if natural else gap > 0.1 * known,
+        f"GGN and Fisher with {type(case.scenario.likelihood).__name__}",
+        f"differ by {gap:.1e}",
+        formula=f"{'no difference' if natural else f'a difference of {known:.1e}'}: the Hessian of -log p in the outputs "
+        f"{'does not depend' if natural else 'depends'} on y",
+        causes="Likelihood.canonical is wrong, the data's Hessian for its expectation, or the reverse",
+    )
+
+
+@check(
+    "matrix",
+    "matrices",
+    capability=("linearize", "hvp"),
+    applies=lambda case: case.scenario.name in PIECEWISE_LINEAR,
+    source="Botev, Ritter and Barber 2017, section 3",
+)
+def piecewise_linear_layers_have_the_blocks_of_the_ggn(case: Case) -> None:
+    """With ReLU, Hessian and GGN have the same block for each layer, and differ between layers."""
+    hessian, ggn = case.dense(case.matrix("hessian")), case.dense(case.matrix("ggn"))
+    case.close(
+        case.array(case.part(hessian, "blocks")),
+        case.part(ggn, "blocks"),
+        "the blocks by layer of Hessian(problem)",
+        formula="those of the GGN: within a layer the outputs are linear in the parameters, almost everywhere",
+        causes="a second derivative of the activation that is not zero",
+        tolerance=10,
+    )
+    gap = deviation(hessian, ggn)
+    expect(
+        gap > 1e-3,
+        "Hessian and GGN as a whole",
+        f"differ by no more than {gap:.1e}",
+        formula="two matrices: the outputs are not linear in two layers together",
+        causes="the GGN under the name of the Hessian",
+    )
+
+
+@check("matrix", "matrices", capability=("jit", "linearize", "vjp"), applies=lambda case: case.scenario.quick)
+def compiling_changes_no_value(case: Case) -> None:
+    """Loss and Fisher product inside of a compiled function of the parameters are what they are outside."""
+    vector = case.vector(8)
+
+    def function(params: Any, v: Any) -> Any:
+        problem = case.problem.at(params)
+        return problem.loss(), cv.Fisher(problem) @ v
+
+    loss, product = case.setting.backend.jit(function)(case.params, case.array(vector))
+    causes = "a value that is read while the program is being compiled, and baked into it"
+    case.close(loss, case.references.loss, "loss() inside jit", formula="loss() outside", causes=causes)
+    case.close(product, case.references.fisher @ vector, "Fisher @ v inside jit", formula="F v", causes=causes)
 
 
 @check("matrix", "matrices", capability="linearize")
@@ -151,10 +213,10 @@ def _can_be_split(case: Case) -> bool:
 def several_batches_are_one(case: Case) -> None:
     """The same data as a list of batches gives the same loss, gradient and matrices."""
     n = case.scenario.size
-    split = case.with_scenario(batches=(1, n - 2, 1))
+    split = case.with_scenario(batches=(1, n - 1))
     v = case.vector(6)
     causes = "an average of averages, that forgets the sizes (or weights) of the batches; only the first batch"
-    case.close(split.problem.loss(), case.references.loss, "loss() of three batches", formula="that of one batch", causes=causes)
+    case.close(split.problem.loss(), case.references.loss, "loss() of two batches", formula="that of one batch", causes=causes)
     for name in _FORMULAS:
         if name == "hessian" and not case.setting.backend.capabilities["hvp"].supported:
             continue
@@ -162,7 +224,7 @@ def several_batches_are_one(case: Case) -> None:
         case.close(
             split.matrix(name) @ case.array(v),
             expected,
-            f"{name} @ v of three batches",
+            f"{name} @ v of two batches",
             formula="that of one batch",
             causes=causes,
         )

@@ -1,8 +1,8 @@
-"""An approximation as a method: frozen options, statistics, determinism, what it refuses."""
+"""An approximation of a matrix: determinism, statistics that merge, what stays as it was, what it refuses."""
 
 from __future__ import annotations
 
-import dataclasses
+from typing import Any
 
 import numpy as np
 
@@ -14,80 +14,6 @@ from ..failures import CheckFailure, deviation, expect
 from ..scenario import FISHER_TYPE
 from ..theory import REFUSES_HESSIAN
 from .problems import require_unchanged
-
-_METHODS = {
-    "@": "__matmul__",
-    "+": "__add__",
-    "number *": "__rmul__",
-    "T": "T",
-    **{
-        name: name
-        for name in (
-            "solve",
-            "inverse",
-            "power",
-            "logdet",
-            "trace",
-            "diagonal",
-            "norm",
-            "eigh",
-            "sample",
-            "block",
-            "to_dense",
-            "to",
-            "shape",
-            "dtype",
-            "structure",
-            "scaled",
-        )
-    },
-}
-
-
-@check("approximation", "method")
-def a_frozen_dataclass(case: Case) -> None:
-    """A method is an immutable dataclass of options, equal to another with the same options, and can be made from its class."""
-    method = case.setting.approximation
-    kind = type(method)
-    parameters = getattr(kind, "__dataclass_params__", None)
-    expect(isinstance(method, cv.Approximation), "the method", repr(kind), formula="a subclass of curvature.Approximation")
-    expect(
-        parameters is not None and parameters.frozen,
-        f"{kind.__name__}",
-        "not a frozen dataclass",
-        formula="@dataclass(frozen=True): options cannot change under an optimiser's feet",
-    )
-    assert method is not None
-    same = dataclasses.replace(method)  # type: ignore[type-var]
-    expect(same == method, "dataclasses.replace(method)", repr(same), formula=repr(method))
-
-
-@check("approximation", "method")
-def every_operation_is_there(case: Case) -> None:
-    """What approximate() returns is an operator of the right shape, dtype and backend with every operation."""
-    operator = case.approximation()
-    expect(isinstance(operator, cv.Operator), "approximate(F, method)", repr(type(operator)), formula="a curvature.Operator")
-    absent = [label for label, name in _METHODS.items() if not hasattr(operator, name)]
-    expect(not absent, "operations", f"without {absent}", formula="all of them: the algebra is closed")
-    shape = (case.size, case.size)
-    expect(operator.shape == shape, "shape", str(operator.shape), formula=str(shape))
-    wanted = getattr(case.setting.xp, case.setting.dtype)
-    expect(
-        operator.dtype == wanted,
-        "dtype",
-        str(operator.dtype),
-        formula=case.setting.dtype,
-        causes="statistics stored in another precision",
-    )
-    expect(
-        operator.backend.name == case.problem.backend.name, "backend", operator.backend.name, formula=case.problem.backend.name
-    )
-    expect(
-        isinstance(operator.structure, str) and bool(operator.structure),
-        "structure",
-        repr(operator.structure),
-        formula="its name",
-    )
 
 
 @check("approximation", "method")
@@ -136,23 +62,34 @@ def _in_parts(case: Case) -> bool:
     return case.scenario.size > 2 and not case.scenario.batches
 
 
-def _merged(case: Case) -> cv.Operator:
-    """The operator of the statistics of two parts of the data, merged with their shares."""
+def _in_three(case: Case) -> bool:
+    """Whether the first, the last, and the other examples can each stand alone."""
+    weights = case.scenario.weights
+    return _in_parts(case) and (weights is None or bool(weights[0] > 0 and weights[-1] > 0))
+
+
+def _part(case: Case, rows: slice) -> tuple[Any, float]:
+    """Statistics of the Fisher of some of the examples, and their share of all."""
     method, scenario = case.setting.approximation, case.scenario
     assert method is not None
     weights = np.ones(scenario.size) if scenario.weights is None else scenario.weights
-    statistics, shares = [], []
-    for rows in (slice(0, 2), slice(2, None)):
-        part = case.with_scenario(
-            x=None if scenario.x is None else scenario.x[rows],
-            y=scenario.y[rows],
-            weights=None if scenario.weights is None else weights[rows],
-            reduction="mean",
-        )
-        statistics.append(cv.estimate(part.matrix("fisher"), method, part.problem.backend))
-        shares.append(float(weights[rows].sum() / weights.sum()))
+    part = case.with_scenario(
+        x=None if scenario.x is None else scenario.x[rows],
+        y=scenario.y[rows],
+        weights=None if scenario.weights is None else weights[rows],
+        reduction="mean",
+    )
+    statistics = cv.estimate(part.matrix("fisher"), method, part.problem.backend)
+    return statistics, float(weights[rows].sum() / weights.sum())
+
+
+def _merged(case: Case) -> cv.Operator:
+    """The operator of the statistics of two parts of the data, merged with their shares."""
+    method = case.setting.approximation
+    assert method is not None
+    statistics, shares = zip(*(_part(case, rows) for rows in (slice(0, 1), slice(1, None))), strict=True)
     structure = case.problem.structure.of(case.with_scenario(reduction="mean").matrix("fisher"))
-    merged: cv.Operator = cv.build(method, method.merge(statistics, shares), structure)
+    merged: cv.Operator = cv.build(method, method.merge(list(statistics), list(shares)), structure)
     return merged
 
 
@@ -167,6 +104,32 @@ def statistics_merge(case: Case) -> None:
         formula="the operator of the statistics of all data: statistics are averages over examples, so they merge by "
         "weighted average (override Approximation.merge where they do not, or say merges = 'approximate')",
         causes="products or inverses stored as statistics",
+        tolerance=10,
+    )
+
+
+@check(
+    "approximation",
+    "method",
+    applies=lambda case: _in_three(case) and case.setting.approximation.merges == "exact",
+)
+def merging_is_associative(case: Case) -> None:
+    """Three parts merged as ((a, b), c) and as (a, (b, c)), with the shares that go with it, make one operator."""
+    method = case.setting.approximation
+    assert method is not None
+    n = case.scenario.size
+    (a, p), (b, q), (c, r) = (_part(case, rows) for rows in (slice(0, 1), slice(1, n - 1), slice(n - 1, n)))
+    left = method.merge([method.merge([a, b], [p / (p + q), q / (p + q)]), c], [p + q, r])
+    right = method.merge([a, method.merge([b, c], [q / (q + r), r / (q + r)])], [p, q + r])
+    mean = case.with_scenario(reduction="mean")
+    structure = mean.problem.structure.of(mean.matrix("fisher"))
+    case.close(
+        cv.build(method, left, structure).to_dense(),
+        case.dense(cv.build(method, right, structure)),
+        "the operators of ((a, b), c) and of (a, (b, c))",
+        formula="one and the same: a weighted average is associative, so batches can come in any grouping and on any number of "
+        "devices",
+        causes="a merge that renormalises the shares, or that averages something that is no average over examples",
         tolerance=10,
     )
 

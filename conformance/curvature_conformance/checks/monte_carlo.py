@@ -6,7 +6,8 @@ import numpy as np
 
 import curvature as cv
 
-from ..case import SEED, Case
+from ..case import Case
+from ..case_base import SEED
 from ..checklist import check
 from ..failures import expect
 

@@ -32,13 +32,13 @@ def a_sum_is_n_times_a_mean(case: Case) -> None:
 
 @check("approximation", "scaling", applies=lambda case: case.scenario.size > 2 and not case.scenario.batches)
 def several_batches_are_one(case: Case) -> None:
-    """The approximation of the same data as three batches is that of one batch."""
-    split = case.with_scenario(batches=(1, case.scenario.size - 2, 1))
+    """The approximation of the same data as two batches is that of one batch."""
+    split = case.with_scenario(batches=(1, case.scenario.size - 1))
     for name in _DETERMINISTIC:
         case.close(
             split.approximation(name).to_dense(),
             case.dense(case.approximation(name)),
-            f"the approximation of the {name} of three batches",
+            f"the approximation of the {name} of two batches",
             formula="that of one batch: statistics are averages over all examples",
             causes="batches counted alike whatever their size, only the first or last batch, a sum over batches",
             tolerance=10,

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..case import SEED, Case
+from ..case_base import SEED, OperatorCaseBase
 from ..checklist import check
 from ..failures import expect
+from .forms import DEFINITE, SQUARE, SYMMETRIC
 from .inverses import damped, dampings
 
 _DRAWS = 3000
 
 
-@check("approximation", "spectra", applies=lambda case: case.scenario.is_plain)
-def logdet(case: Case) -> None:
+@check("operator", "spectra", applies=DEFINITE)
+def logdet(case: OperatorCaseBase) -> None:
     """logdet(damping) is log det(A + λI)."""
-    operator = case.approximation()
+    operator = case.operator()
     dense = case.dense(operator)
     for damping in dampings(case, dense):
         matrix = damped(case, dense, damping)
@@ -32,10 +33,10 @@ def logdet(case: Case) -> None:
         )
 
 
-@check("approximation", "spectra", applies=lambda case: case.scenario.is_plain)
-def trace_diagonal_and_norms(case: Case) -> None:
+@check("operator", "spectra", applies=SQUARE)
+def trace_diagonal_and_norms(case: OperatorCaseBase) -> None:
     """trace(), diagonal(), norm() and norm(2) are those of to_dense()."""
-    operator = case.approximation()
+    operator = case.operator()
     dense = case.dense(operator)
     case.close(operator.trace(), np.trace(dense), "trace()", formula="Σ_i A_ii")
     case.close(
@@ -49,10 +50,10 @@ def trace_diagonal_and_norms(case: Case) -> None:
     case.close(operator.norm(2), np.linalg.norm(dense, 2), "norm(2)", formula="the largest singular value", tolerance=10)
 
 
-@check("approximation", "spectra", applies=lambda case: case.scenario.is_plain)
-def eigenvalues_and_eigenvectors(case: Case) -> None:
+@check("operator", "spectra", applies=SYMMETRIC)
+def eigenvalues_and_eigenvectors(case: OperatorCaseBase) -> None:
     """eigh() gives ascending eigenvalues and orthonormal vectors that make up A; eigh(k) the k largest, largest first."""
-    operator = case.approximation()
+    operator = case.operator()
     dense = case.dense(operator)
     expected = np.linalg.eigvalsh((dense + dense.T) / 2)
     values, vectors = operator.eigh()
@@ -93,10 +94,10 @@ def eigenvalues_and_eigenvectors(case: Case) -> None:
     )
 
 
-@check("approximation", "spectra", applies=lambda case: case.scenario.is_plain)
-def draws_have_the_covariance(case: Case) -> None:
+@check("operator", "spectra", applies=DEFINITE)
+def draws_have_the_covariance(case: OperatorCaseBase) -> None:
     """sample() draws from N(0, (A + λI)⁻¹), or with inverse=False from N(0, A + λI), to six standard errors."""
-    operator = case.approximation()
+    operator = case.operator()
     dense = case.dense(operator)
     damping = dampings(case, dense)[1]
     matrix = damped(case, dense, damping)

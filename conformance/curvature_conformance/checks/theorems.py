@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+import curvature as cv
+
 from ..case import Case
 from ..checklist import check
 from ..failures import deviation, expect
-from ..theory import theorems
+from ..theory import NO_FARTHER, theorems
 
-_PARTS = {"matrix": "the matrix", "blocks": "the diagonal blocks by layer", "diagonal": "the diagonal"}
+_PARTS = {"matrix": "the matrix", "blocks": "the diagonal blocks by layer", "diagonal": "the diagonal", "trace": "the trace"}
 
 
 def _matrices(case: Case, names: tuple[str, ...]) -> list[str]:
@@ -23,10 +25,11 @@ def exact_where_theory_says_so(case: Case) -> None:
     for theorem in theorems(case, holds=True):
         for name in _matrices(case, theorem.matrices):
             reference = case.dense(case.matrix(name)) if name == "monte-carlo-fisher" else case.references.matrix(name)
+            operator, whole = case.approximation(name), theorem.part != "trace"
             case.close(
-                case.approximation(name).to_dense(),
+                operator.to_dense() if whole else operator.trace(),
                 case.part(reference, theorem.part),
-                f"{case.setting.label} of the {name}, dense",
+                f"{case.setting.label} of the {name}, {'dense' if whole else 'its trace'}",
                 formula=f"{_PARTS[theorem.part]} of the {name}, exactly: {theorem.source}",
                 causes="factors transposed or in the wrong order, a bias without its weight, N or the variance counted twice "
                 "or not at all, the data's labels in place of the model's own",
@@ -69,6 +72,26 @@ def the_nearest_diagonal_matrix(case: Case) -> None:
         formula=f"‖F‖² - ‖diag F‖² = {least:.10g}, the least of all diagonal matrices",
         causes="the diagonal of another matrix, rows summed into the diagonal, a factor",
     )
+
+
+@check("approximation", "theorems", applies=lambda case: case.scenario.is_plain and case.setting.label in NO_FARTHER)
+def no_farther_than_what_it_improves_on(case: Case) -> None:
+    """Block by block the Frobenius error is no larger than that of the approximation that this one improves on."""
+    other, reason = NO_FARTHER[case.setting.label]
+    reference = case.part(case.references.fisher, "blocks")
+    mine = case.dense(case.approximation())
+    theirs = case.dense(cv.approximate(case.matrix("fisher"), other))
+    for block in case.layer_rows():
+        rows = np.ix_(block, block)
+        scale = float(np.linalg.norm(reference[rows]))
+        errors = [float(np.linalg.norm(found[rows] - reference[rows])) for found in (mine, theirs)]
+        expect(
+            errors[0] <= errors[1] + 100 * case.setting.tolerance * scale,
+            f"‖block - {case.setting.label}‖ of the Fisher",
+            f"{errors[0]:.10g}, and ‖block - {other}‖ = {errors[1]:.10g}",
+            formula=f"no larger: {reason}",
+            causes="a basis or a factor of another matrix, a scaling that is no mean of squares",
+        )
 
 
 @check("approximation", "theorems")

@@ -1,6 +1,6 @@
 """The checks of a backend: arrays, derivatives, matrices of every scenario, likelihoods."""
 
-from curvature_conformance.plugin import check_trial
+from curvature_conformance.testing import check_trial
 from curvature_conformance.trial import Trial
 
 
