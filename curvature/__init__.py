@@ -59,7 +59,17 @@ from .errors import (
 )
 from .files import load, save
 from .hookspecs import hookimpl
-from .likelihoods import Bernoulli, Categorical, Gaussian, Likelihood, Poisson
+from .likelihoods import (
+    Bernoulli,
+    Categorical,
+    Exponential,
+    Gamma,
+    Gaussian,
+    HeteroscedasticGaussian,
+    Likelihood,
+    Poisson,
+    VonMises,
+)
 from .matrices import GGN, EmpiricalFisher, Fisher, GaussNewtonMatrix, Gram, Hessian, Jacobian, MonteCarloFisher
 from .operators import Operator
 from .optim import Backtracking, Constant, LevenbergMarquardt, NaturalGradient, QuadraticModel
@@ -111,13 +121,16 @@ __all__ = [
     "DifferentiationError",
     "EmpiricalFisher",
     "EstimatedWarning",
+    "Exponential",
     "FallbackWarning",
     "FileFormatError",
     "Fisher",
+    "Gamma",
     "GaussNewtonMatrix",
     "Gaussian",
     "Gram",
     "Hessian",
+    "HeteroscedasticGaussian",
     "IncompatiblePluginError",
     "Jacobian",
     "LayerLayout",
@@ -155,6 +168,7 @@ __all__ = [
     "UnsupportedError",
     "UnusedParameterWarning",
     "Use",
+    "VonMises",
     "approximate",
     "approximation",
     "approximations",

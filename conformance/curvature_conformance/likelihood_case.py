@@ -73,7 +73,17 @@ class LikelihoodCase:
 
 def shipped() -> tuple[LikelihoodExample, ...]:
     """The library's likelihoods."""
-    return tuple(example_of(likelihood) for likelihood in (cv.Categorical(), cv.Bernoulli(), cv.Poisson(), cv.Gaussian(0.64)))
+    likelihoods = (
+        cv.Categorical(),
+        cv.Bernoulli(),
+        cv.Poisson(),
+        cv.Gaussian(0.64),
+        cv.Exponential(),
+        cv.Gamma(),
+        cv.HeteroscedasticGaussian(),
+        cv.VonMises(),
+    )
+    return tuple(example_of(likelihood) for likelihood in likelihoods)
 
 
 def example_of(likelihood: cv.Likelihood) -> LikelihoodExample:
@@ -86,12 +96,26 @@ def example_of(likelihood: cv.Likelihood) -> LikelihoodExample:
         counts = np.arange(60.0)[:, None]
         return LikelihoodExample(name, likelihood, np.array([[0.9], [-0.6]]), counts, np.ones(60))
     if isinstance(likelihood, cv.Gaussian):
-        # The trapezoid rule converges faster than any power for a Gaussian; ±10 standard deviations lose e^-50.
-        reach = 10 * likelihood.variance**0.5 + 2
-        line = np.linspace(-reach, reach, 801)
-        measure = np.full(801, line[1] - line[0])
-        return LikelihoodExample(name, likelihood, np.array([[0.5], [-0.8]]), line[:, None], measure)
+        return _with_line(likelihood, np.array([[0.5], [-0.8]]), 10 * likelihood.variance**0.5 + 2)
+    if isinstance(likelihood, cv.HeteroscedasticGaussian):
+        return _with_line(likelihood, np.array([[0.5, -0.4], [-0.8, 0.3]]), 12.5)
+    if isinstance(likelihood, (cv.Exponential, cv.Gamma)):
+        # The trapezoid rule in log y: densities fall off exponentially on one side, faster on the other.
+        logarithms = np.linspace(-60, 6, 1651)
+        points, measure = np.exp(logarithms), np.exp(logarithms) * (logarithms[1] - logarithms[0])
+        outputs = np.array([[0.4], [-1.2]]) if isinstance(likelihood, cv.Exponential) else np.array([[0.8, -0.2], [-0.6, 0.3]])
+        return LikelihoodExample(name, likelihood, outputs, points[:, None], measure)
+    if isinstance(likelihood, cv.VonMises):
+        angles = 2 * np.pi * np.arange(64) / 64
+        outputs = np.array([[0.9, -0.4], [-2.0, 1.5]])
+        return LikelihoodExample(name, likelihood, outputs, angles[:, None], np.full(64, 2 * np.pi / 64))
     outputs = np.array([[0.4, -0.7], [-1.2, 0.9]])
     if isinstance(likelihood, cv.Bernoulli):
         return LikelihoodExample(name, likelihood, outputs, np.array(list(product((0.0, 1.0), repeat=2))), np.ones(4))
     return LikelihoodExample(name, likelihood, outputs)
+
+
+def _with_line(likelihood: cv.Likelihood, outputs: np.ndarray, reach: float) -> LikelihoodExample:
+    """With the trapezoid rule on ±``reach``: it converges faster than any power; 10 standard deviations lose e^-50."""
+    line = np.linspace(-reach, reach, 801)
+    return LikelihoodExample(type(likelihood).__name__, likelihood, outputs, line[:, None], np.full(801, line[1] - line[0]))

@@ -37,7 +37,7 @@ class GGN(GaussNewtonMatrix):
     """G = Σ_n w_n J_nᵀ H_n J_n with H_n = ∂²ℓ/∂f²: the Hessian without the curvature of the model.
 
     It is the Fisher where the outputs are natural parameters of an exponential family (Categorical, Bernoulli,
-    Gaussian of known variance, Poisson with log rate). Source: Schraudolph (2002).
+    Gaussian of known variance, Poisson with log rate, von Mises). Source: Schraudolph (2002).
     """
 
     def factor(self, outputs: Array, y: Array, batch: Batch) -> Array:

@@ -19,7 +19,8 @@ _ALL = (
     "products/*",
     "spectra/*",
     "theorems/*",
-    "method/every-operation-is-there",
+    "operator/*",
+    "method/a-file-keeps-its-statistics",
     "method/no-step-without-damping-changes",
     "method/statistics-merge-nearly",
 )

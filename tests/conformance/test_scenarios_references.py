@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,19 @@ import torch
 from torch.nn import functional as F
 
 from curvature_conformance.scenario import Scenario
-from curvature_conformance.scenarios import convolutional, networks, shared_weights, taylor, transformers
+from curvature_conformance.scenarios import (
+    conditioning,
+    convolutional,
+    networks,
+    other_parameters,
+    regressions,
+    shared_weights,
+    taylor,
+    transformers,
+)
+from curvature_conformance.scenarios.coordinates import reparametrised, reparametrised_affine
 from curvature_conformance.scenarios.output_terms import categorical
+from curvature_conformance.scenarios.transformations import permuted, weighted
 from curvature_conformance.setting import leaves
 
 RNG = np.random.default_rng(0)
@@ -189,3 +201,196 @@ def test_the_layers_are_a_partition_of_the_parameters(make: Callable[[], Scenari
 
     walk(scenario.params, "")
     assert named == sorted(found)
+
+
+# Likelihoods and conditioning of linear models, by torch.distributions -------------------------------
+
+
+def _gaussian(f: Any) -> Any:
+    return torch.distributions.Normal(f, 0.25**0.5)
+
+
+def _heteroscedastic(f: Any) -> Any:
+    return torch.distributions.Normal(f[..., :1], (0.5 * f[..., 1:]).exp())
+
+
+def _exponential(f: Any) -> Any:
+    return torch.distributions.Exponential(f.exp())
+
+
+def _log_gamma(k: Any) -> Any:
+    # torch.lgamma has a second derivative of nine digits. Stirling's series at k + 20 to its fourth term is exact to 1e-16.
+    z = k + 20
+    series = 1 / (12 * z) - 1 / (360 * z**3) + 1 / (1260 * z**5) - 1 / (1680 * z**7)
+    return (z - 0.5) * z.log() - z + 0.5 * np.log(2 * np.pi) + series - sum((k + j).log() for j in range(20))
+
+
+def _gamma(f: Any, y: Any) -> Any:
+    (k, r), log_y = f.exp(), y[0].log()
+    return k * f[1] + (k - 1) * log_y - r * y[0] - _log_gamma(k)
+
+
+def _gamma_divergence(f0: Any, f: Any) -> Any:
+    """All of E[-log p(y | f)] that depends on f, with E[log y] = ψ(k₀) - log r₀ and E[y] = k₀/r₀."""
+    (k, r), (k0, r0) = f.exp(), f0.exp()
+    return _log_gamma(k) - k * f[1] - k * (torch.digamma(k0) - f0[1]) + r * k0 / r0
+
+
+def _bernoulli(f: Any) -> Any:
+    return torch.distributions.Bernoulli(logits=f)
+
+
+def _log_prob(distribution: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    return lambda f, y: distribution(f).log_prob(y).sum()
+
+
+def _divergence(distribution: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
+    """KL(p(· | f₀) || p(· | f)), whose Hessian in f at f₀ is the Fisher information."""
+    return lambda f0, f: torch.distributions.kl_divergence(distribution(f0), distribution(f)).sum()
+
+
+def _von_mises(f: Any, y: Any) -> Any:
+    # torch.distributions.VonMises has the Bessel function to seven digits only.
+    kappa = f.norm()
+    return f[0] * y[0].cos() + f[1] * y[0].sin() - kappa - torch.log(2 * torch.pi * torch.special.i0e(kappa))
+
+
+LINEAR: list[tuple[Callable[[], Scenario], Callable[[Any, Any], Any], Callable[[Any, Any], Any] | None]] = [
+    (regressions.exponential_regression, _log_prob(_exponential), _divergence(_exponential)),
+    (regressions.gamma_regression, _gamma, _gamma_divergence),
+    (regressions.heteroscedastic_regression, _log_prob(_heteroscedastic), _divergence(_heteroscedastic)),
+    (regressions.von_mises_regression, _von_mises, None),
+    (conditioning.badly_scaled, _log_prob(_bernoulli), _divergence(_bernoulli)),
+    (conditioning.rank_deficient, _log_prob(_gaussian), _divergence(_gaussian)),
+    (conditioning.near_singular, _log_prob(_gaussian), _divergence(_gaussian)),
+]
+"""(scenario, log p(y | f) of one example, KL(p(· | f₀) || p(· | f)) or None where the Hessian of -log p is the Fisher)."""
+
+
+@pytest.mark.parametrize(("make", "log_prob", "divergence"), LINEAR, ids=[make.__name__ for make, _, _ in LINEAR])
+def test_the_references_of_linear_models_are_those_of_torch(
+    make: Callable[[], Scenario],
+    log_prob: Callable[[Any, Any], Any],
+    divergence: Callable[[Any, Any], Any] | None,
+) -> None:
+    scenario = make()
+    references = scenario.references
+    point = torch.from_numpy(np.concatenate([np.ravel(leaf) for leaf in leaves(scenario.params)]))
+    x, y = torch.from_numpy(scenario.x), torch.from_numpy(scenario.y).reshape(scenario.size, -1)
+
+    def outputs(theta: Any, n: int) -> Any:
+        entries = _unflatten(theta, scenario.params)
+        return (x[n] @ entries["weight"]).reshape(1) if isinstance(entries, dict) else x[n] @ entries[0] + entries[1]
+
+    hessian = torch.autograd.functional.hessian
+    for n in range(scenario.size):
+        f = outputs(point, n)
+
+        def loss(theta: Any, n: int = n) -> Any:
+            return -log_prob(outputs(theta, n), y[n])
+
+        jacobian = torch.func.jacrev(lambda theta, n=n: outputs(theta, n))(point)
+        expected = hessian(loss, point)
+        fisher = (
+            hessian(lambda g, n=n: -log_prob(g, y[n]), f) if divergence is None else hessian(lambda g, f=f: divergence(f, g), f)
+        )
+        np.testing.assert_allclose(references.jacobian[n], jacobian, rtol=1e-12, atol=1e-14)
+        assert references.losses[n] == pytest.approx(float(loss(point)), rel=1e-12, abs=1e-13)
+        scale = float(expected.abs().max())
+        gradient = torch.func.grad(loss)(point)
+        np.testing.assert_allclose(references.gradients[n], gradient, rtol=1e-11, atol=1e-13 * float(gradient.abs().max()))
+        np.testing.assert_allclose(references.output_fisher[n], fisher, rtol=1e-11, atol=1e-12)
+        np.testing.assert_allclose(references.fishers[n], jacobian.T @ fisher @ jacobian, rtol=1e-11, atol=1e-12 * scale)
+        for found in (references.ggns[n], references.hessians[n]):  # the model is linear
+            np.testing.assert_allclose(found, expected, rtol=1e-11, atol=1e-12 * scale)
+
+
+@pytest.mark.parametrize(
+    "make", [regressions.exponential_regression, regressions.gamma_regression], ids=lambda make: make.__name__
+)
+def test_where_the_outputs_are_not_natural_the_ggn_is_not_the_fisher(make: Callable[[], Scenario]) -> None:
+    references = make().references
+    assert np.linalg.norm(references.ggn - references.fisher) > 0.1 * np.linalg.norm(references.fisher)
+
+
+def test_the_conditions_are_what_the_summaries_say() -> None:
+    scaled, deficient, near = (
+        np.linalg.eigvalsh(make().references.fisher)
+        for make in (conditioning.badly_scaled, conditioning.rank_deficient, conditioning.near_singular)
+    )
+    assert scaled[-1] / scaled[0] > 1e7
+    assert np.sum(deficient > 1e-12 * deficient[-1]) <= 6
+    assert 1e-9 < near[0] / near[-1] < 1e-8
+
+
+# Transformations -------------------------------------------------------------------------------------
+
+
+def test_another_order_of_the_examples_moves_each_and_changes_no_sum() -> None:
+    plain, order = networks.tanh_network(), np.array([3, 0, 5, 1, 4, 2])
+    scenario = weighted(plain, np.array([0.5, 2.0, 0.0, 1.0, 1.5, 0.25]))
+    found = permuted(scenario, order)
+    assert found.weights is not None
+    assert found.x is not None
+    assert scenario.weights is not None
+    assert scenario.x is not None
+    np.testing.assert_array_equal(found.weights[1], scenario.weights[0])
+    np.testing.assert_array_equal(found.x[2], scenario.x[5])
+    assert found.y[0] == scenario.y[3]
+    assert found.references.losses[4] == scenario.references.losses[4]
+    assert found.references.share[0] == scenario.references.share[3]
+    assert found.references.loss == pytest.approx(scenario.references.loss, rel=1e-15)
+    for name in ("fisher", "ggn", "hessian", "empirical_fisher"):
+        np.testing.assert_allclose(getattr(found.references, name), getattr(scenario.references, name), rtol=1e-14, atol=1e-16)
+
+
+def test_an_order_is_of_all_examples_in_one_batch() -> None:
+    with pytest.raises(ValueError, match="no order of 6 examples"):
+        permuted(networks.tanh_network(), np.array([0, 1, 2, 3, 4, 4]))
+
+
+def _scaled(p: Any, x: Any) -> Any:
+    return (x * p["scale"]) @ p["weight"]
+
+
+COORDINATES: dict[str, tuple[Callable[..., Scenario], tuple[str, ...], Callable[[Any], Any]]] = {
+    "sinh": (reparametrised, ("scale",), torch.sinh),
+    "sinh of all": (reparametrised, ("scale", "weight"), torch.sinh),
+    "running sums": (reparametrised_affine, ("scale", "weight"), lambda w: w.cumsum(-1) + 0.25),
+    "running sums of one": (reparametrised_affine, ("weight",), lambda w: w.cumsum(-1) + 0.25),
+}
+
+
+@pytest.mark.parametrize("name", COORDINATES)
+def test_the_references_in_other_coordinates_are_those_of_torch(name: str) -> None:
+    transform, names, forward = COORDINATES[name]
+    plain = other_parameters.elementwise_scale()
+    scenario = transform(plain, *names)
+    references = scenario.references
+    point = torch.from_numpy(np.concatenate([np.ravel(leaf) for leaf in leaves(scenario.params)]))
+    x, y = torch.from_numpy(scenario.x), torch.from_numpy(scenario.y)
+
+    def outputs(w: Any) -> Any:
+        tree = _unflatten(w, scenario.params)
+        return _scaled({key: forward(part) if key in names else part for key, part in tree.items()}, x)
+
+    def loss(w: Any) -> Any:
+        return -torch.distributions.Normal(outputs(w), 1.0).log_prob(y).sum(1).mean()
+
+    jacobian = torch.func.jacrev(outputs)(point).numpy()
+    hessian = torch.autograd.functional.hessian(loss, point).numpy()
+    np.testing.assert_allclose(references.jacobian, jacobian, rtol=1e-12, atol=1e-13)
+    assert references.loss == pytest.approx(plain.references.loss, rel=1e-15)
+    assert references.loss == pytest.approx(float(loss(point)), rel=1e-13)
+    np.testing.assert_allclose(references.gradient, torch.func.grad(loss)(point).numpy(), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(references.hessian, hessian, rtol=1e-11, atol=1e-13)
+    gauss_newton = np.einsum("ncp,ncq->pq", jacobian, jacobian) / scenario.size
+    for found in (references.fisher, references.ggn):
+        np.testing.assert_allclose(found, gauss_newton, rtol=1e-11, atol=1e-13)
+    assert scenario.layers == (("scale",), ("weight",))
+
+
+def test_a_layer_of_which_one_parameter_is_computed_is_no_layer() -> None:
+    scenario = shared_weights.scale_and_shift()
+    flat = replace(scenario, params=scenario.params["norm"], layers=(("weight", "bias"),))
+    assert reparametrised(flat, "weight").layers == (("weight",), ("bias",))

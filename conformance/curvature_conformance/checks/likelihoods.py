@@ -111,7 +111,8 @@ def _is_convex(case: LikelihoodCase, f: Array, y: Array) -> bool:
     unit = [case.setting.asarray(np.broadcast_to(e, case.outputs.shape)) for e in np.eye(case.outputs.shape[1])]
     columns = [case.setting.numpy(case.likelihood.hessian_product(f, y, e)).astype(float) for e in unit]
     values = np.linalg.eigvalsh(np.stack(columns, axis=2))
-    return bool(np.all(values[:, 0] >= -100 * case.setting.tolerance * np.abs(values).max()))
+    rounding = 1e3 * float(np.finfo(case.setting.dtype).eps)  # what Likelihood.hessian_factor takes for rounding
+    return bool(np.all(values[:, 0] >= -rounding * np.abs(values).max(axis=1)))
 
 
 def _require_refused(case: LikelihoodCase, f: Array, y: Array) -> None:

@@ -9,10 +9,22 @@ import numpy as np
 from curvature.registry import API, hooks
 
 from ..scenario import Scenario
-from . import convolutional, deep_linear, linear_models, networks, other_parameters, shared_weights, transformers
-from .transformations import batched, summed, weighted
+from . import (
+    conditioning,
+    convolutional,
+    deep_linear,
+    linear_models,
+    networks,
+    other_parameters,
+    regressions,
+    shared_weights,
+    transformers,
+)
+from .coordinates import reparametrised, reparametrised_affine
+from .transformations import batched, permuted, summed, weighted
 
 _WEIGHTS = np.array([0.5, 2.0, 0.0, 1.0, 1.5, 0.25, 3.0, 0.75])
+_ORDER = np.array([3, 0, 5, 1, 4, 2])
 
 
 @cache
@@ -20,7 +32,7 @@ def own_scenarios() -> tuple[Scenario, ...]:
     """The suite's own."""
     logistic, softmax = linear_models.logistic(), linear_models.softmax_regression()
     linear, tanh, deep = linear_models.linear_regression(), networks.tanh_network(), deep_linear.deep_linear()
-    masked = weighted(tanh, _WEIGHTS[: tanh.size], "masked")
+    masked, scale = weighted(tanh, _WEIGHTS[: tanh.size], "masked"), other_parameters.elementwise_scale()
     return (
         logistic,
         linear_models.poisson_regression(),
@@ -31,7 +43,7 @@ def own_scenarios() -> tuple[Scenario, ...]:
         networks.one_datum("relu"),
         tanh,
         networks.stored_as_rows(),
-        other_parameters.elementwise_scale(),
+        scale,
         other_parameters.without_inputs("poisson"),
         other_parameters.without_inputs("bernoulli"),
         convolutional.plain(),
@@ -45,6 +57,16 @@ def own_scenarios() -> tuple[Scenario, ...]:
         summed(batched(masked, 2, 4)),
         batched(deep, 2, 3, 1),
         weighted(linear, _WEIGHTS[: linear.size]),
+        regressions.exponential_regression(),
+        regressions.gamma_regression(),
+        regressions.heteroscedastic_regression(),
+        regressions.von_mises_regression(),
+        conditioning.badly_scaled(),
+        conditioning.rank_deficient(),
+        conditioning.near_singular(),
+        permuted(masked, _ORDER),
+        reparametrised(scale, "scale"),
+        reparametrised_affine(scale, "scale", "weight"),
     )
 
 

@@ -18,19 +18,21 @@ Array = Any
 _SOFTMAX = Exact(
     "kfac", ("fisher", "ggn"), "blocks", "K-FAC factors E[a aᵀ ⊗ g gᵀ]; with softmax E[g gᵀ] depends on the example", holds=False
 )
-_LAST_LAYER = Exact("kfac", ("fisher", "ggn"), "blocks", "the last layer with squared error: g gᵀ does not depend on the example")
+LAST_LAYER = Exact("kfac", ("fisher", "ggn"), "blocks", "the last layer with squared error: g gᵀ does not depend on the example")
 
 
-def _vector_model(params: dict[str, Array], x: Array) -> Array:
+def vector_model(params: dict[str, Array], x: Array) -> Array:
+    """x w."""
     return x @ params["weight"]
 
 
-def _affine_model(params: list[Array], x: Array) -> Array:
+def affine_model(params: list[Array], x: Array) -> Array:
+    """x W + b."""
     weight, bias = params
     return x @ weight + bias
 
 
-def _affine_jacobian(x: np.ndarray, outputs: int) -> np.ndarray:
+def affine_jacobian(x: np.ndarray, outputs: int) -> np.ndarray:
     """∂(x W + b)_c / ∂(W, b), (N, C, (d + 1) C): rows of W, then b."""
     extended = np.concatenate([x, np.ones((len(x), 1))], axis=1)
     return np.einsum("ni,jc->ncij", extended, np.eye(outputs)).reshape(len(x), outputs, -1)
@@ -45,7 +47,7 @@ def logistic() -> Scenario:
     return Scenario(
         "logistic-regression/plain",
         "logistic regression with a vector of coefficients: F = H = Xᵀ diag(p (1 - p)) X / N",
-        _vector_model,
+        vector_model,
         {"weight": w},
         cv.Bernoulli(),
         x,
@@ -63,12 +65,12 @@ def poisson_regression() -> Scenario:
     return Scenario(
         "poisson-regression/plain",
         "Poisson regression with log link, two responses: F = H = Xᵀ diag(λ) X / N for each",
-        _affine_model,
+        affine_model,
         [w, b],
         cv.Poisson(),
         x,
         y,
-        assemble(_affine_jacobian(x, 2), poisson(x @ w + b, y)),
+        assemble(affine_jacobian(x, 2), poisson(x @ w + b, y)),
         (("0", "1"),),
     )
 
@@ -81,14 +83,14 @@ def linear_regression() -> Scenario:
     return Scenario(
         "linear-regression/known-variance",
         "Gaussian with variance 0.25: F = H = XᵀX / (N σ²), whatever the targets",
-        _affine_model,
+        affine_model,
         [w, b],
         cv.Gaussian(variance=variance),
         x,
         y,
-        assemble(_affine_jacobian(x, 2), gaussian(x @ w + b, y, variance)),
+        assemble(affine_jacobian(x, 2), gaussian(x @ w + b, y, variance)),
         (("0", "1"),),
-        theorems=(_LAST_LAYER,),
+        theorems=(LAST_LAYER,),
     )
 
 
@@ -100,12 +102,12 @@ def softmax_regression() -> Scenario:
     return Scenario(
         "softmax-regression/plain",
         "multinomial logistic regression: F = H = E[x xᵀ ⊗ (diag p - p pᵀ)], which is no Kronecker product",
-        _affine_model,
+        affine_model,
         [w, b],
         cv.Categorical(),
         x,
         y,
-        assemble(_affine_jacobian(x, 3), categorical(x @ w + b, y)),
+        assemble(affine_jacobian(x, 3), categorical(x @ w + b, y)),
         (("0", "1"),),
         theorems=(_SOFTMAX,),
     )

@@ -1,8 +1,8 @@
-"""Transformations that multiply scenarios: another reduction, several batches, weights."""
+"""Transformations that multiply scenarios: another reduction, several batches, weights, another order of the examples."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 
@@ -36,4 +36,20 @@ def weighted(scenario: Scenario, weights: np.ndarray, label: str = "weights") ->
         summary=f"{scenario.summary}; weights {np.round(weights, 3).tolist()}",
         weights=weights,
         references=scenario.references.reweighted(weights / weights.sum()),
+    )
+
+
+def permuted(scenario: Scenario, order: np.ndarray) -> Scenario:
+    """Example ``order[n]`` in place n, with its inputs, target, weight and references: sums over examples stay."""
+    if scenario.batches or sorted(order) != list(range(scenario.size)):
+        raise ValueError(f"{scenario.name}: {order} is no order of {scenario.size} examples in one batch")
+    references = scenario.references
+    return replace(
+        scenario,
+        name=f"{scenario.name}+permuted",
+        summary=f"{scenario.summary}; the examples in the order {np.asarray(order).tolist()}",
+        x=None if scenario.x is None else scenario.x[order],
+        y=scenario.y[order],
+        weights=None if scenario.weights is None else scenario.weights[order],
+        references=replace(references, **{field.name: getattr(references, field.name)[order] for field in fields(references)}),
     )
