@@ -56,8 +56,17 @@ def curvature_register_tree_node(node: Any) -> bool | None:
 
 
 @hookspec
-def curvature_conformance_scenarios(api: tuple[int, int]) -> Iterable[Any]:  # type: ignore[empty-body]
-    """Scenarios that the conformance suite runs besides its own."""
+def curvature_conformance_scenarios(api: tuple[int, int], subject: str) -> Iterable[Any]:  # type: ignore[empty-body]
+    """Scenarios that the conformance suite runs besides its own.
+
+    ``subject`` is the name of what is tested, "" where several backends are compared: a scenario that says nothing about
+    others is given for its subject alone.
+    """
+
+
+@hookspec
+def curvature_conformance_theorems(subject: str) -> Iterable[Any]:  # type: ignore[empty-body]
+    """``curvature_conformance.Exact`` about the approximation ``subject``: where it is exact, and where it cannot be."""
 
 
 @hookspec

@@ -56,6 +56,31 @@ def tree_map(function: Callable[..., Any], tree: Tree, *others: Tree) -> Tree:
     return optree.tree_map(function, tree, *others, namespace=NAMESPACE)
 
 
+def joined(xp: Any, arrays: Sequence[Array]) -> Array:
+    """The numbers of all arrays in a row."""
+    if len(arrays) == 1:
+        return xp.reshape(arrays[0], (-1,))
+    return xp.concat([xp.reshape(a, (-1,)) for a in arrays])
+
+
+def parted(xp: Any, vector: Array, offsets: Sequence[int], shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+    """The arrays that a vector (P,), or a matrix (P, K) with columns like it, holds one after the other."""
+    tail = tuple(vector.shape[1:])
+    return [
+        xp.reshape(vector[start:stop, ...], shape + tail)
+        for start, stop, shape in zip(offsets, offsets[1:], shapes, strict=False)
+    ]
+
+
+_PLAIN = (joined, parted)
+_fused: dict[type, tuple[Callable[..., Any], Callable[..., Any]]] = {}
+
+
+def fuse(kind: type, join: Callable[..., Any], part: Callable[..., Any]) -> None:
+    """Let arrays of one class be joined and parted by functions like ``joined`` and ``parted`` that run as one program."""
+    _fused[kind] = (join, part)
+
+
 @dataclass(frozen=True)
 class ParameterSpace:
     """Structure, names and shapes of a tree of parameters: what a flat vector of length P stands for.
@@ -132,19 +157,15 @@ class ParameterSpace:
     def ravel(self, xp: Any, tree: Tree, *, what: str = "the tree") -> Array:
         """Flat vector (P,) of a tree."""
         arrays = self.flatten(tree, what=what)
-        if len(arrays) == 1:
-            return xp.reshape(arrays[0], (-1,))
-        return xp.concat([xp.reshape(a, (-1,)) for a in arrays])
+        join = _fused.get(type(arrays[0]), _PLAIN)[0]
+        return join(xp, arrays)
 
     def split(self, xp: Any, vector: Array) -> list[Array]:
         """Leaves of a flat vector (P,), or of a matrix (P, K): then each leaf has shape (*shape, K)."""
         if vector.shape[0] != self.size:
             raise ShapeError(f"expected {self.size} rows (one for each parameter), got {tuple(vector.shape)}")
-        tail = tuple(vector.shape[1:])
-        return [
-            xp.reshape(vector[start:stop, ...], shape + tail)
-            for start, stop, shape in zip(self.offsets, self.offsets[1:], self.shapes, strict=False)
-        ]
+        split = _fused.get(type(vector), _PLAIN)[1]
+        return split(xp, vector, self.offsets, self.shapes)
 
     def unravel(self, xp: Any, vector: Array) -> Tree:
         """The tree of a flat vector (P,)."""

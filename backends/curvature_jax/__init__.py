@@ -50,7 +50,8 @@ def curvature_conformance_environment(backend: str, device: Any) -> dict[str, st
     """
     if backend != "jax" or not str(device or "cpu").startswith("cpu"):
         return None
-    return {"XLA_FLAGS": "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"}
+    flags = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    return {"XLA_FLAGS": flags, "JAX_TRACEBACK_IN_LOCATIONS_LIMIT": "0"}
 
 
 @cv.hookimpl

@@ -13,12 +13,14 @@ import jax.numpy as jnp
 import curvature as cv
 from curvature.backend import CAPABILITIES, gram_by, gram_by_panels
 
-from . import arrays, derivatives, linalg
+from . import arrays, derivatives, fused, linalg
 from .kernels import KERNELS
 from .uses import parameter_uses
 
 Array = Any
 Tree = Any
+
+fused.install()
 
 
 class JaxBackend(cv.Backend):

@@ -92,6 +92,7 @@ class Exact:
         part: "matrix", its diagonal "blocks" by layer, its "diagonal", or its "trace".
         source: where it is proven.
         holds: False for what theory says must fail.
+        scenarios: pattern of the names of the scenarios on which that is so.
     """
 
     approximation: str
@@ -99,6 +100,7 @@ class Exact:
     part: Literal["matrix", "blocks", "diagonal", "trace"] = "matrix"
     source: str = ""
     holds: bool = True
+    scenarios: str = "*"
 
 
 @dataclass(frozen=True, eq=False)

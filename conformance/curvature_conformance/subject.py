@@ -59,7 +59,7 @@ class Subject:
             return (None,)
         if self.example is not None:
             return (self.example,)
-        return shipped() if kind == "likelihood" else all_scenarios()
+        return shipped() if kind == "likelihood" else all_scenarios(self.name)
 
 
 def subject_of(subject: Any, *, backend: str | cv.Backend | None = None, device: Any = None, dtype: str | None = None) -> Subject:

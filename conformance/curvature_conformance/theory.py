@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fnmatch import fnmatchcase
+
+from curvature.registry import hooks
 
 from .case import Case
 from .scenario import FISHER_TYPE, MATRICES, Exact
@@ -76,5 +79,18 @@ def theorems(case: Case, *, holds: bool) -> list[Exact]:
         for t in scenario.theorems
         if t.holds and t.approximation == AS_NEAR_AS.get(name)
     ]
-    known = (*UNIVERSAL, *SPECIAL.get(scenario.name, ()), *scenario.theorems, *as_near)
-    return [t for t in known if t.approximation == name and t.holds is holds]
+    known = (*UNIVERSAL, *SPECIAL.get(scenario.name, ()), *scenario.theorems, *as_near, *_declared(name))
+    return [t for t in known if t.approximation == name and t.holds is holds and fnmatchcase(scenario.name, t.scenarios)]
+
+
+def _declared(subject: str) -> list[Exact]:
+    """Theorems that plugins give through the hook ``curvature_conformance_theorems``.
+
+    Raises:
+        TypeError: a plugin returned something else.
+    """
+    found = [theorem for answer in hooks().curvature_conformance_theorems(subject=subject) for theorem in answer]
+    for theorem in found:
+        if not isinstance(theorem, Exact):
+            raise TypeError(f"curvature_conformance_theorems returned {theorem!r}, which is not an Exact")
+    return found

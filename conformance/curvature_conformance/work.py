@@ -45,12 +45,12 @@ def fingerprint(trials: Sequence[Trial]) -> str:
 def groups(trials: Sequence[Trial]) -> list[list[int]]:
     """Positions of trials that share what a backend compiles, the most expensive group first.
 
-    That is one group for each scenario, and one for each group of checks without one.
+    That is one group for each family of scenarios, and one for each group of checks without a scenario.
     """
     found: dict[str, list[int]] = {}
     for position, trial in enumerate(trials):
-        name = trial.check.name.partition("/")[0] if trial.scenario is None else trial.scenario.name
-        found.setdefault(name, []).append(position)
+        name = trial.check.name if trial.scenario is None else trial.scenario.name
+        found.setdefault(name.partition("/")[0], []).append(position)
     return sorted(found.values(), key=lambda group: -len(group) * _size(trials[group[0]]))
 
 

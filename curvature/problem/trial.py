@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ..backend import Backend
 from ..errors import CurvatureError, ModelError
-from ..trees import leaves, tree_map
-from .batch import Batch, is_finite
+from ..trees import count, leaves, tree_map
+from .batch import SMALL, Batch, is_finite
 from .functions import as_matrix, returned_function
 
 if TYPE_CHECKING:
@@ -41,7 +44,7 @@ def try_model(problem: Problem, batch: Batch) -> None:
         raise ModelError(_explained(problem, batch, error)) from error
     _require_unchanged(problem, given, few)
     for name, leaf in zip(problem.space.names, leaves(problem.params), strict=True):
-        if not problem.backend.is_abstract(leaf) and not is_finite(problem.xp, leaf):
+        if not problem.backend.is_abstract(leaf) and not is_finite(problem.backend, leaf):
             raise ModelError(f"parameter {name!r} is NaN or infinite")
     problem.model.tried[batch.form] = tuple(int(n) for n in returned.shape[0 if batch.x is None else 1 :])
 
@@ -67,9 +70,17 @@ def _require_unchanged(problem: Problem, given: dict[str, Tree], batch: Batch) -
     for name, old, new in zip(names, before, [*leaves(given["params"]), *leaves(given["x"])], strict=True):
         if new is old or problem.backend.is_abstract(new):
             continue
-        # Numbers that differ, and are not NaN both times: asked only where there are any.
-        if bool(problem.xp.any(new != old)) and bool(problem.xp.any((new != old) & ((old == old) | (new == new)))):
+        if _differ(problem.backend, old, new):
             raise ModelError(
                 f"apply(params, x) writes into {name} in place, so that each evaluation would be of another model or of "
                 f"other data; make a new array instead: x = x + 1 rather than x += 1"
             )
+
+
+def _differ(backend: Backend, old: Array, new: Array) -> bool:
+    """Whether a number is another one; NaN is not another NaN."""
+    if count(old) <= SMALL:
+        return not np.array_equal(
+            backend.to_numpy(old), backend.to_numpy(new), equal_nan=backend.xp.isdtype(old.dtype, "real floating")
+        )
+    return bool(backend.xp.any((new != old) & ((old == old) | (new == new))))

@@ -25,7 +25,8 @@ def _has_points(case: LikelihoodCase) -> bool:
 
 def _some_targets(case: LikelihoodCase) -> np.ndarray:
     """One y for each example, on the host."""
-    draws = [case.setting.numpy(case.drawn(n, 1, SEED + n)[1])[0] for n in range(len(case.outputs))]
+    # As many as the other check draws: what compiles does so once for each number.
+    draws = [case.setting.numpy(case.drawn(n, _DRAWS, SEED + n)[1])[0] for n in range(len(case.outputs))]
     return np.stack(draws)
 
 
@@ -211,8 +212,7 @@ def draws_have_the_moments_of_the_score(case: LikelihoodCase) -> None:
                 formula="0 for the score, the Fisher information for its square",
                 causes="a standard deviation where the variance is meant, draws of another distribution than log_prob's",
             )
-        again = setting.numpy(case.drawn(n, 16, SEED + n)[1])
-        same = np.array_equal(again, setting.numpy(case.drawn(n, 16, SEED + n)[1]))
+        same = np.array_equal(setting.numpy(y), setting.numpy(case.drawn(n, _DRAWS, SEED + n)[1]))
         expect(same, "sample, twice with one seed", "two results", formula="one", causes="randomness that does not come from rng")
 
 

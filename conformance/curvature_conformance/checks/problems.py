@@ -79,9 +79,9 @@ def layers_give_the_gradients_of_each_example(case: Case) -> None:
         partition = problem.structure.partition
         parts = []
         for value in values:
-            gradients = value.gradients()
-            parts.append(setting.xp.reshape(setting.xp.permute_dims(gradients, (1, 0, 2)), (gradients.shape[1], -1)))
-        rows = partition.scatter(setting.xp, parts)
+            gradients = setting.require_own(value.gradients(), "gradients of each example of a layer")
+            parts.append(np.reshape(np.transpose(gradients, (1, 0, 2)), (gradients.shape[1], -1)))
+        rows = setting.asarray(partition.scatter(np, parts))
         case.close(
             rows,
             expected.reshape(case.size, -1),

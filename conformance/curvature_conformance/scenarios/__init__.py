@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -24,6 +25,7 @@ from .coordinates import reparametrised, reparametrised_affine
 from .transformations import batched, permuted, summed, weighted
 
 _WEIGHTS = np.array([0.5, 2.0, 0.0, 1.0, 1.5, 0.25, 3.0, 0.75])
+_QUICK = ("one-datum/tanh", "tanh-network/categorical", "tanh-network/categorical+masked", "tanh-network/categorical+sum")
 _ORDER = np.array([3, 0, 5, 1, 4, 2])
 
 
@@ -33,7 +35,7 @@ def own_scenarios() -> tuple[Scenario, ...]:
     logistic, softmax = linear_models.logistic(), linear_models.softmax_regression()
     linear, tanh, deep = linear_models.linear_regression(), networks.tanh_network(), deep_linear.deep_linear()
     masked, scale = weighted(tanh, _WEIGHTS[: tanh.size], "masked"), other_parameters.elementwise_scale()
-    return (
+    found = (
         logistic,
         linear_models.poisson_regression(),
         linear,
@@ -54,8 +56,8 @@ def own_scenarios() -> tuple[Scenario, ...]:
         shared_weights.scale_and_shift(),
         masked,
         summed(tanh),
-        summed(batched(masked, 2, 4)),
-        batched(deep, 2, 3, 1),
+        summed(batched(masked, 1, 5)),
+        batched(deep, 5, 1),
         weighted(linear, _WEIGHTS[: linear.size]),
         regressions.exponential_regression(),
         regressions.gamma_regression(),
@@ -68,17 +70,18 @@ def own_scenarios() -> tuple[Scenario, ...]:
         reparametrised(scale, "scale"),
         reparametrised_affine(scale, "scale", "weight"),
     )
+    return tuple(replace(scenario, quick=scenario.name in _QUICK) for scenario in found)
 
 
-def all_scenarios() -> tuple[Scenario, ...]:
-    """The suite's own and those of the hook ``curvature_conformance_scenarios``.
+def all_scenarios(subject: str = "") -> tuple[Scenario, ...]:
+    """The suite's own and those that the hook ``curvature_conformance_scenarios`` adds for a subject (for any, without one).
 
     Raises:
         TypeError: a plugin returned something else than scenarios.
         ValueError: two scenarios have one name.
     """
     found = list(own_scenarios())
-    for answer in hooks().curvature_conformance_scenarios(api=API):
+    for answer in hooks().curvature_conformance_scenarios(api=API, subject=subject):
         for scenario in answer:
             if not isinstance(scenario, Scenario):
                 raise TypeError(f"curvature_conformance_scenarios returned {scenario!r}, which is not a Scenario")
