@@ -165,7 +165,8 @@ class ParameterSpace:
         if vector.shape[0] != self.size:
             raise ShapeError(f"expected {self.size} rows (one for each parameter), got {tuple(vector.shape)}")
         split = _fused.get(type(vector), _PLAIN)[1]
-        return split(xp, vector, self.offsets, self.shapes)
+        found: list[Array] = split(xp, vector, self.offsets, self.shapes)
+        return found
 
     def unravel(self, xp: Any, vector: Array) -> Tree:
         """The tree of a flat vector (P,)."""

@@ -92,7 +92,10 @@ def test_third_party_approximation_conforms(install, backend):
     install("third_party_approximation", "foof")
     report = run("foof", backend=backend)
     assert report.issues == []
-    assert {"foof/linear-regression"} == {o.scenario for o in report.outcomes if o.check == "theorems/exact-where-theory-says-so"}
+    proven = {o.scenario for o in report.outcomes if o.check == "theorems/exact-where-theory-says-so"}
+    assert {"foof/linear-regression", "linear-regression/known-variance", "linear-regression/rank-deficient"} <= proven
+    assert all("linear-regression" in scenario for scenario in proven)
+    assert not any(o.scenario.startswith("foof/") for o in run("kfac", only_checks="theorems/exact-*").outcomes)
 
 
 def test_third_party_projects_name_what_they_register():

@@ -41,7 +41,7 @@ def solve_undoes_the_product(case: OperatorCaseBase) -> None:
         case.close(
             operator.solve(case.array(several), damping=damping),
             many,
-            what.replace("v", "V", 1),
+            f"solve(V, damping={damping:.3g})",
             formula=formula,
             causes=_CAUSES,
             tolerance=20,
@@ -49,7 +49,7 @@ def solve_undoes_the_product(case: OperatorCaseBase) -> None:
         if not case.parameters:
             continue
         flat = case.array(case.flat(operator.solve(case.as_tree(v), damping=damping)))
-        case.close(flat, expected, what.replace("v", "tree", 1), formula=formula, causes=_CAUSES, tolerance=20)
+        case.close(flat, expected, f"solve(tree, damping={damping:.3g})", formula=formula, causes=_CAUSES, tolerance=20)
 
 
 @check("operator", "inverses", applies=DEFINITE)
