@@ -40,6 +40,9 @@ class Check:
         return (self.function.__doc__ or "").strip().partition("\n\n")[0].replace("\n    ", " ")
 
 
+CONTRACT = "the contract: docs/authors.md"
+"""The source of what the library itself asks for."""
+
 _checks: dict[str, Check] = {}
 
 
@@ -49,7 +52,7 @@ def check(
     *,
     capability: str | tuple[str, ...] = (),
     applies: Callable[[Any], bool] = lambda case: True,
-    source: str = "",
+    source: str,
 ) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
     """Add a function to the list of checks, under the name ``group/function-name``."""
     needs = (capability,) if isinstance(capability, str) else capability
@@ -60,6 +63,8 @@ def check(
         name = f"{group}/{function.__name__.replace('_', '-')}"
         if name in _checks:
             raise ValueError(f"two checks are called {name!r}")
+        if not source:
+            raise ValueError(f"check {name!r} has no source for what it expects")
         if not function.__doc__:
             raise ValueError(f"check {name!r} has no docstring that says what it shows")
         _checks[name] = Check(name, kind, function, needs, applies, source)

@@ -60,7 +60,7 @@ def test_every_capability_has_a_check_of_a_backend_alone() -> None:
 
 def test_a_check_that_needs_what_there_is_not_is_refused() -> None:
     with pytest.raises(ValueError, match="no capability of a backend is called third_derivatives"):
-        check("backend", "derivatives", capability="third_derivatives")(lambda setting: None)
+        check("backend", "derivatives", capability="third_derivatives", source="a book")(lambda setting: None)
 
 
 @pytest.mark.parametrize("capability", MEMBERS)

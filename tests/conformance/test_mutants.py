@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 import curvature as cv
-from curvature_conformance import all_checks, issues
+from curvature_conformance import all_checks, check, issues
+from curvature_conformance.checks.__main__ import page
 from curvature_conformance.mutants import Mutant, all_mutants
 from curvature_conformance.mutants.of_approximations import tampered
 from curvature_conformance.mutants.of_backends import NOT_WRITTEN, claiming, planted, refuses
@@ -66,10 +67,10 @@ def rows(section: str) -> dict[str, list[str]]:
 def test_the_page_holds_every_check_and_every_check_catches_something() -> None:
     table = rows("Checks, and what they catch")
     assert list(table) == [check.name for check in all_checks()]
-    for check, (caught, *_) in table.items():
+    for name, (caught, *_) in table.items():
         names = caught.split("; ")
-        assert names, check
-        assert set(names) <= set(MUTANTS), check
+        assert names, name
+        assert set(names) <= set(MUTANTS), name
 
 
 def test_the_page_holds_every_defect_and_agrees_with_where_it_is_caught() -> None:
@@ -134,3 +135,24 @@ def test_an_escape_is_said() -> None:
     caught = MUTANTS["the sign of vjp"]
     other_words = Mutant("x", "backend", caught.make, caught.check, "", ("no such words",), {})
     assert "does not say" in other_words.escapes(cv.backend("numpy"))
+
+
+# The list of the checks -------------------------------------------------------------------------------
+
+
+def test_the_list_of_the_checks_is_up_to_date() -> None:
+    assert (PAGE.parent / "checks.md").read_text(encoding="utf-8") == page()
+
+
+def test_every_check_says_what_it_shows_and_where_that_is_from() -> None:
+    for found in all_checks():
+        assert found.summary.endswith("."), found.name
+        assert found.source, found.name
+    with pytest.raises(ValueError, match="has no source"):
+        check("backend", "nothing", source="")(lambda setting: None)
+
+
+def test_a_message_names_its_source() -> None:
+    mutant = MUTANTS["the sign of vjp"]
+    outcomes = mutant.run(cv.backend("numpy"))
+    assert "source: Griewank and Walther 2008" in outcomes[0].message

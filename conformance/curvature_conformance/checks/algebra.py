@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from ..case_base import Form, OperatorCaseBase
-from ..checklist import check
+from ..checklist import CONTRACT, check
 from .forms import SQUARE
 from .inverses import damped, dampings
 
 
-@check("operator", "algebra", applies=SQUARE)
+@check("operator", "algebra", applies=SQUARE, source=CONTRACT)
 def multiples(case: OperatorCaseBase) -> None:
     """c · A, A · c, -A and A / c are the multiples of to_dense(), and so are their solves and traces."""
     operator = case.operator()
@@ -45,7 +45,7 @@ def multiples(case: OperatorCaseBase) -> None:
     )
 
 
-@check("operator", "algebra", applies=SQUARE)
+@check("operator", "algebra", applies=SQUARE, source=CONTRACT)
 def sums_and_products(case: OperatorCaseBase) -> None:
     """A + A, A - A, A @ A and A.T are those of to_dense(), as is the sum with the approximation of another matrix."""
     operator = case.operator()

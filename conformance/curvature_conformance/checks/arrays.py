@@ -6,12 +6,12 @@ import numpy as np
 
 import curvature as cv
 
-from ..checklist import check
+from ..checklist import CONTRACT, check
 from ..failures import expect, expect_close
 from ..setting import Setting
 
 
-@check("backend", "arrays", capability="arrays")
+@check("backend", "arrays", capability="arrays", source=CONTRACT)
 def namespace_and_ownership(setting: Setting) -> None:
     """The backend owns its own arrays and nothing else, and ``curvature.namespace`` of them is its namespace."""
     be, x = setting.backend, setting.asarray(np.arange(3.0))
@@ -27,7 +27,7 @@ def namespace_and_ownership(setting: Setting) -> None:
         )
 
 
-@check("backend", "arrays", capability="arrays")
+@check("backend", "arrays", capability="arrays", source=CONTRACT)
 def round_trip_through_the_host(setting: Setting) -> None:
     """asarray followed by to_numpy gives back values, shape and dtype, for floats, integers, booleans, lists and numbers."""
     be, rng = setting.backend, np.random.default_rng(1)
@@ -61,7 +61,7 @@ def round_trip_through_the_host(setting: Setting) -> None:
     expect_close(setting, made, [[1.0, 2.0], [3.0, 4.0]], "asarray of a nested list with dtype=", formula="its values")
 
 
-@check("backend", "arrays", capability="arrays")
+@check("backend", "arrays", capability="arrays", source=CONTRACT)
 def dtype_and_device_by_name(setting: Setting) -> None:
     """asarray(dtype=name) gives that dtype, and asarray of an array keeps what it is and where it is."""
     be = setting.backend
@@ -76,7 +76,7 @@ def dtype_and_device_by_name(setting: Setting) -> None:
     setting.require_own(x * 2 + 1, "x * 2 + 1 of an array of the setting's dtype")
 
 
-@check("backend", "arrays", capability="float64")
+@check("backend", "arrays", capability="float64", source="IEEE 754: binary64 has 53 significant bits")
 def double_precision(setting: Setting) -> None:
     """float64 means 53 bits: 1 + 2⁻⁵² differs from 1 on the backend."""
     x = setting.backend.asarray(np.array([1.0 + 2.0**-52, 1.0]), dtype="float64")
@@ -90,7 +90,7 @@ def double_precision(setting: Setting) -> None:
     )
 
 
-@check("backend", "arrays", capability="arrays")
+@check("backend", "arrays", capability="arrays", source=CONTRACT)
 def devices_and_identity(setting: Setting) -> None:
     """A backend lists at least one device, is equal to itself, and has a repr that names it."""
     be = setting.backend

@@ -10,13 +10,13 @@ import numpy as np
 import curvature as cv
 from curvature.backend import CAPABILITIES
 
-from ..checklist import check
+from ..checklist import CONTRACT, check
 from ..failures import expect
 from ..setting import Setting
 from .derivatives import at, phi_on
 
 
-@check("backend", "claims")
+@check("backend", "claims", source=CONTRACT)
 def every_capability_has_a_claim(setting: Setting) -> None:
     """The backend says of every capability whether it has it, and gives a reason where it has not."""
     claims = setting.backend.capabilities
@@ -32,7 +32,7 @@ def every_capability_has_a_claim(setting: Setting) -> None:
     expect(not unknown, "capabilities", f"claims about {unknown}", formula=f"claims about {', '.join(CAPABILITIES)} only")
 
 
-@check("backend", "claims")
+@check("backend", "claims", source=CONTRACT)
 def global_state_stays_as_it_is(setting: Setting) -> None:
     """Using the backend changes no default dtype, random state, floating-point error handling, warning filter or environment."""
     before = _state(setting)

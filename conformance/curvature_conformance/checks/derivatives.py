@@ -8,7 +8,7 @@ import numpy as np
 
 import curvature as cv
 
-from ..checklist import check
+from ..checklist import CONTRACT, check
 from ..failures import expect_close
 from ..setting import Setting
 
@@ -66,7 +66,7 @@ def _expect_tree(setting: Setting, found: Tree, expected: dict[str, np.ndarray],
         expect_close(setting, found[name], values, f"{what}, parameter {name!r}", formula=_LAYER, causes=causes, facts={"N": 4})
 
 
-@check("backend", "derivatives", capability="vjp")
+@check("backend", "derivatives", capability="vjp", source="Griewank and Walther 2008, chapter 3")
 def vjp_is_the_transposed_jacobian(setting: Setting) -> None:
     """vjp gives f and Jᵀu, and its pull may be called again and with other cotangents."""
     params = setting.tree(_PARAMS)
@@ -78,7 +78,7 @@ def vjp_is_the_transposed_jacobian(setting: Setting) -> None:
     _expect_tree(setting, pull(setting.asarray(2 * _COTANGENT)), twice, "pull(2u), the second call", causes)
 
 
-@check("backend", "derivatives", capability="jvp")
+@check("backend", "derivatives", capability="jvp", source="Griewank and Walther 2008, chapter 3")
 def jvp_is_the_jacobian(setting: Setting) -> None:
     """jvp gives f and Jv."""
     value, pushed = setting.backend.jvp(_layer(setting), setting.tree(_PARAMS), setting.tree(_TANGENT))
@@ -86,7 +86,7 @@ def jvp_is_the_jacobian(setting: Setting) -> None:
     expect_close(setting, pushed, _PUSHED, "Jv of jvp", formula=_LAYER, causes="a parameter whose tangent is dropped")
 
 
-@check("backend", "derivatives", capability="linearize")
+@check("backend", "derivatives", capability="linearize", source="Griewank and Walther 2008, chapter 3")
 def linearize_can_be_applied_again(setting: Setting) -> None:
     """linearize gives f, push and pull, each right the first, second and third time, in any order."""
     value, push, pull = setting.backend.linearize(_layer(setting), setting.tree(_PARAMS))
@@ -99,7 +99,7 @@ def linearize_can_be_applied_again(setting: Setting) -> None:
         _expect_tree(setting, pull(setting.asarray(factor * _COTANGENT)), expected, f"pull({factor} u) of linearize", causes)
 
 
-@check("backend", "derivatives", capability="linearize")
+@check("backend", "derivatives", capability="linearize", source="Griewank and Walther 2008, chapter 3")
 def jvp_and_pull_agree(setting: Setting) -> None:
     """jvp_and_pull gives f, Jv and Jᵀu from one evaluation."""
     value, pushed, pull = setting.backend.jvp_and_pull(_layer(setting), setting.tree(_PARAMS), setting.tree(_TANGENT))
@@ -108,7 +108,7 @@ def jvp_and_pull_agree(setting: Setting) -> None:
     _expect_tree(setting, pull(setting.asarray(_COTANGENT)), _PULLED, "pull(u) of jvp_and_pull", "a factor in one of the two")
 
 
-@check("backend", "derivatives", capability=("linearize", "jvp", "vjp"))
+@check("backend", "derivatives", capability=("linearize", "jvp", "vjp"), source="Griewank and Walther 2008, chapter 3")
 def push_and_pull_are_adjoint(setting: Setting) -> None:
     """⟨u, Jv⟩ = ⟨Jᵀu, v⟩ for the push and the pull of linearize, jvp and vjp."""
     be, params, tangent = setting.backend, setting.tree(_PARAMS), setting.tree(_TANGENT)
@@ -132,7 +132,7 @@ def push_and_pull_are_adjoint(setting: Setting) -> None:
         )
 
 
-@check("backend", "derivatives", capability="vjp")
+@check("backend", "derivatives", capability="vjp", source="Griewank and Walther 2008, chapter 3")
 def value_and_gradient_of_a_number(setting: Setting) -> None:
     """value_and_gradient gives φ and ∇φ = Cᵀ exp(Cθ)."""
     value, gradient = setting.backend.value_and_gradient(phi_on(setting), at(setting, _THETA))
@@ -142,7 +142,7 @@ def value_and_gradient_of_a_number(setting: Setting) -> None:
     )
 
 
-@check("backend", "derivatives", capability="hvp")
+@check("backend", "derivatives", capability="hvp", source="Pearlmutter 1994")
 def hessian_vector_product(setting: Setting) -> None:
     """hvp gives ∇²φ v = Cᵀ diag(exp(Cθ)) C v."""
     found = setting.backend.hvp(phi_on(setting), at(setting, _THETA), at(setting, _U))
@@ -157,7 +157,7 @@ def hessian_vector_product(setting: Setting) -> None:
     )
 
 
-@check("backend", "derivatives", capability=("hvp", "jvp"))
+@check("backend", "derivatives", capability=("hvp", "jvp"), source="Pearlmutter 1994; Griewank, Utke and Walther 2000")
 def third_derivative(setting: Setting) -> None:
     """jvp through hvp gives D³φ(u, v) = Cᵀ (exp(Cθ) ∘ Cu ∘ Cv): derivatives nest."""
     be, phi, u = setting.backend, phi_on(setting), at(setting, _U)
@@ -168,7 +168,7 @@ def third_derivative(setting: Setting) -> None:
     )
 
 
-@check("backend", "derivatives", capability=("vjp", "jvp", "linearize"))
+@check("backend", "derivatives", capability=("vjp", "jvp", "linearize"), source=CONTRACT)
 def derivatives_change_nothing(setting: Setting) -> None:
     """Parameters, tangents and cotangents are what they were after every kind of derivative."""
     be, params, tangent = setting.backend, setting.tree(_PARAMS), setting.tree(_TANGENT)
@@ -198,7 +198,7 @@ def derivatives_change_nothing(setting: Setting) -> None:
     expect_close(setting, cotangent, _COTANGENT, "the cotangent afterwards", formula="as it was", causes="an in-place write")
 
 
-@check("backend", "derivatives", capability="vmap")
+@check("backend", "derivatives", capability="vmap", source=CONTRACT)
 def vmap_maps_over_the_first_axis(setting: Setting) -> None:
     """vmap(f) stacks f of every slice, and in_axes=(0, None) holds the second argument fast."""
     a, b = setting.normal(4, 3, seed=8), setting.normal(3, seed=9)
@@ -227,7 +227,7 @@ def vmap_maps_over_the_first_axis(setting: Setting) -> None:
     )
 
 
-@check("backend", "derivatives", capability="jit")
+@check("backend", "derivatives", capability="jit", source=CONTRACT)
 def jit_changes_no_value(setting: Setting) -> None:
     """jit(f) gives what f gives, the first and the second time."""
     compiled = setting.backend.jit(_layer(setting))

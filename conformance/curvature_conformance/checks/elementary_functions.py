@@ -39,7 +39,7 @@ def _of_arrays(function: Function) -> Callable[[Any], Any]:
     return lambda x: function(cv.namespace(x), x)
 
 
-@check("backend", "derivatives", capability="linearize")
+@check("backend", "derivatives", capability="linearize", source="Griewank and Walther 2008, chapter 3")
 def elementary_functions(setting: Setting) -> None:
     """The forward and reverse derivatives of elementary functions are their closed forms."""
     seed = np.array([0.7, -1.1, 0.4, 0.9])
@@ -54,7 +54,7 @@ def elementary_functions(setting: Setting) -> None:
         expect_close(setting, pull(setting.asarray(seed)), backward, f"Jᵀu of {name}", formula=formula)
 
 
-@check("backend", "derivatives", capability="linearize")
+@check("backend", "derivatives", capability="linearize", source="Griewank and Walther 2008, chapter 3")
 def shapes_and_selections(setting: Setting) -> None:
     """Derivatives pass through reshape, transpose, stack, concat, slices, sums over axes and broadcasting."""
     matrix, seed = setting.normal(2, 3, seed=11), setting.normal(2, 3, seed=12)

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from curvature.registry import catalogue
 from curvature.registry.records import BY_HAND
 
-from ..checklist import check
+from ..checklist import CONTRACT, check
 from ..failures import CheckFailure, expect
 from ..setting import Setting
 
@@ -45,7 +45,7 @@ def _registered_backend(setting: Setting) -> bool:
     return not setting.bound and name in known.names and known.claims(name)[0].plugin.distribution != BY_HAND
 
 
-@check("backend", "claims", applies=_registered_backend)
+@check("backend", "claims", applies=_registered_backend, source=CONTRACT)
 def registering_imports_no_framework(setting: Setting) -> None:
     """A program that only looks at which backends there are does not import this backend's framework."""
     requires = catalogue.backends().find(setting.backend.name).spec.requires
@@ -62,7 +62,7 @@ def _registered_method(setting: Setting) -> bool:
     return setting.label in known.names and known.claims(setting.label)[0].plugin.distribution != BY_HAND
 
 
-@check("method", "method", applies=_registered_method)
+@check("method", "method", applies=_registered_method, source=CONTRACT)
 def loading_imports_no_framework(setting: Setting) -> None:
     """A program that loads the approximation, and no array of a framework, does not import one."""
     require_light(

@@ -28,7 +28,7 @@ _CAUSES = (
 )
 
 
-@check("operator", "inverses", applies=DEFINITE)
+@check("operator", "inverses", applies=DEFINITE, source="Tikhonov 1963: damping is added to the matrix itself")
 def solve_undoes_the_product(case: OperatorCaseBase) -> None:
     """solve(v, damping) is exactly (A + λI)⁻¹ v for weak and strong damping, vectors, matrices and trees."""
     operator = case.operator()
@@ -52,7 +52,7 @@ def solve_undoes_the_product(case: OperatorCaseBase) -> None:
         case.close(flat, expected, f"solve(tree, damping={damping:.3g})", formula=formula, causes=_CAUSES, tolerance=20)
 
 
-@check("operator", "inverses", applies=DEFINITE)
+@check("operator", "inverses", applies=DEFINITE, source="Tikhonov 1963: damping is added to the matrix itself")
 def inverse_is_an_operator(case: OperatorCaseBase) -> None:
     """inverse(damping) is the operator (A + λI)⁻¹."""
     operator = case.operator()
@@ -65,7 +65,7 @@ def inverse_is_an_operator(case: OperatorCaseBase) -> None:
         case.close(inverse @ case.array(v), expected @ v, f"inverse({damping:.3g}) @ v", formula="(A + λI)⁻¹ v", tolerance=20)
 
 
-@check("operator", "inverses", applies=DEFINITE)
+@check("operator", "inverses", applies=DEFINITE, source="Higham 2008, section 1.2")
 def powers(case: OperatorCaseBase) -> None:
     """power(1/2)² = A + λI, power(-1/2)² = (A + λI)⁻¹, power(2) = A²."""
     operator = case.operator()

@@ -35,7 +35,7 @@ def _step(case: LikelihoodCase) -> float:
     return 1e-4 if case.setting.dtype == "float64" else 2e-2
 
 
-@check("likelihood", "likelihood", applies=_has_points)
+@check("likelihood", "likelihood", applies=_has_points, source="Kolmogorov 1933: probabilities add up to one")
 def the_density_is_normalised(case: LikelihoodCase) -> None:
     """exp(log_prob) sums (or integrates) to one over y."""
     for n in range(len(case.outputs)):
@@ -50,7 +50,7 @@ def the_density_is_normalised(case: LikelihoodCase) -> None:
         )
 
 
-@check("likelihood", "likelihood")
+@check("likelihood", "likelihood", source="Fisher 1925; Lehmann and Casella 1998, section 2.5")
 def the_score_is_the_derivative(case: LikelihoodCase) -> None:
     """score is ∂ log_prob/∂f, by central differences."""
     setting, likelihood, h = case.setting, case.likelihood, _step(case)
@@ -75,7 +75,7 @@ def the_score_is_the_derivative(case: LikelihoodCase) -> None:
     )
 
 
-@check("likelihood", "likelihood")
+@check("likelihood", "likelihood", source="Lehmann and Casella 1998, section 2.5; Horn and Johnson 2013, theorem 7.2.6")
 def the_hessian_is_the_second_derivative(case: LikelihoodCase) -> None:
     """hessian_product is -∂² log_prob/∂f² times v, by differences of the score, and hessian_factor a root of it."""
     setting, likelihood, h = case.setting, case.likelihood, _step(case)
@@ -129,7 +129,7 @@ def _require_refused(case: LikelihoodCase, f: Array, y: Array) -> None:
     )
 
 
-@check("likelihood", "likelihood")
+@check("likelihood", "likelihood", source="Horn and Johnson 2013, theorem 7.2.6")
 def the_factor_is_a_root_of_the_fisher(case: LikelihoodCase) -> None:
     """fisher_factor S, of shape (N, C, R), has S Sᵀ v = fisher_product v."""
     setting, likelihood = case.setting, case.likelihood
@@ -154,7 +154,7 @@ def the_factor_is_a_root_of_the_fisher(case: LikelihoodCase) -> None:
     )
 
 
-@check("likelihood", "likelihood", applies=_has_points)
+@check("likelihood", "likelihood", applies=_has_points, source="Fisher 1925; Lehmann and Casella 1998, section 2.5")
 def the_fisher_is_the_variance_of_the_score(case: LikelihoodCase) -> None:
     """fisher_product is E[s sᵀ] over the distribution itself, and E[s] = 0, by enumeration or quadrature."""
     setting, likelihood = case.setting, case.likelihood
@@ -192,7 +192,7 @@ def the_fisher_is_the_variance_of_the_score(case: LikelihoodCase) -> None:
         )
 
 
-@check("likelihood", "likelihood")
+@check("likelihood", "likelihood", source="Fisher 1925; Lehmann and Casella 1998, section 2.5")
 def draws_have_the_moments_of_the_score(case: LikelihoodCase) -> None:
     """The scores of 4000 draws have mean zero and the Fisher information as covariance, to six standard errors."""
     setting, likelihood = case.setting, case.likelihood

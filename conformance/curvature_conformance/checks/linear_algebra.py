@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..checklist import check
+from ..checklist import CONTRACT, check
 from ..failures import expect, expect_close
 from ..setting import Setting
 
@@ -16,7 +16,7 @@ def _positive(setting: Setting) -> np.ndarray:
     return root @ root.T + 0.5 * np.eye(_N)
 
 
-@check("backend", "linear-algebra", capability="arrays")
+@check("backend", "linear-algebra", capability="arrays", source="Golub and Van Loan 2013, section 4.2")
 def cholesky_of_a_positive_definite_matrix(setting: Setting) -> None:
     """cholesky gives (L, True) with L lower triangular, L Lᵀ = A and a positive diagonal, and leaves A as it was."""
     matrix = _positive(setting)
@@ -30,7 +30,7 @@ def cholesky_of_a_positive_definite_matrix(setting: Setting) -> None:
     expect_close(setting, a, matrix, "A after cholesky(A)", formula="A as it was", causes="an in-place factorisation")
 
 
-@check("backend", "linear-algebra", capability="arrays")
+@check("backend", "linear-algebra", capability="arrays", source="Golub and Van Loan 2013, section 4.2")
 def cholesky_without_a_factor(setting: Setting) -> None:
     """cholesky of an indefinite matrix says ok = False, and neither raises nor claims a factor."""
     vectors, _ = np.linalg.qr(setting.normal(_N, _N, seed=4))
@@ -45,7 +45,7 @@ def cholesky_without_a_factor(setting: Setting) -> None:
         )
 
 
-@check("backend", "linear-algebra", capability="arrays")
+@check("backend", "linear-algebra", capability="arrays", source=CONTRACT)
 def cholesky_symmetrises(setting: Setting) -> None:
     """cholesky factors (A + Aᵀ)/2, whichever triangle the library reads."""
     matrix = _positive(setting)
@@ -62,7 +62,7 @@ def cholesky_symmetrises(setting: Setting) -> None:
     )
 
 
-@check("backend", "linear-algebra", capability="arrays")
+@check("backend", "linear-algebra", capability="arrays", source="Golub and Van Loan 2013, section 8.1")
 def eigenvalues_and_eigenvectors(setting: Setting) -> None:
     """eigh gives ascending eigenvalues and orthonormal eigenvectors that make up the matrix again."""
     matrix = _positive(setting) - 2 * np.eye(_N)
@@ -85,7 +85,7 @@ def eigenvalues_and_eigenvectors(setting: Setting) -> None:
     expect_close(setting, a, matrix, "A after eigh(A)", formula="A as it was", causes="an in-place decomposition")
 
 
-@check("backend", "linear-algebra", capability="arrays")
+@check("backend", "linear-algebra", capability="arrays", source="Golub and Van Loan 2013, section 3.1")
 def triangular_solves(setting: Setting) -> None:
     """solve_triangular solves lower, upper and transposed systems, for vectors and matrices, and reads one triangle only."""
     full = setting.normal(_N, _N, seed=5) + 4 * np.eye(_N)

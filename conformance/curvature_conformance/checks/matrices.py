@@ -9,7 +9,7 @@ import numpy as np
 import curvature as cv
 
 from ..case import Case
-from ..checklist import check
+from ..checklist import CONTRACT, check
 from ..failures import deviation, expect
 from ..theory import PIECEWISE_LINEAR
 
@@ -37,25 +37,25 @@ def _agrees(case: Case, name: str) -> None:
     case.close(flat, expected @ v, f"{label} @ tree, flat", formula=formula, causes="leaves in another order than the flat one")
 
 
-@check("matrix", "matrices", capability="linearize")
+@check("matrix", "matrices", capability="linearize", source="Amari 1998; Martens 2020, section 9.1")
 def fisher(case: Case) -> None:
     """Fisher is the reference: its dense form and its products with a vector, a matrix and a tree."""
     _agrees(case, "fisher")
 
 
-@check("matrix", "matrices", capability="linearize")
+@check("matrix", "matrices", capability="linearize", source="Schraudolph 2002; Martens 2020, section 8")
 def ggn(case: Case) -> None:
     """GGN is the reference: its dense form and its products with a vector, a matrix and a tree."""
     _agrees(case, "ggn")
 
 
-@check("matrix", "matrices", capability="hvp")
+@check("matrix", "matrices", capability="hvp", source="Schraudolph 2002; Martens 2020, section 8")
 def hessian(case: Case) -> None:
     """Hessian is the reference: its dense form and its products with a vector, a matrix and a tree."""
     _agrees(case, "hessian")
 
 
-@check("matrix", "matrices", capability="linearize")
+@check("matrix", "matrices", capability="linearize", source="Kunstner, Hennig and Balles 2019")
 def empirical_fisher(case: Case) -> None:
     """EmpiricalFisher is the reference: its dense form and its products with a vector, a matrix and a tree."""
     _agrees(case, "empirical-fisher")
@@ -66,7 +66,7 @@ def _must_differ(case: Case) -> bool:
     return deviation(references.empirical_fisher, references.fisher) > 0.05
 
 
-@check("matrix", "matrices", capability="linearize", applies=_must_differ)
+@check("matrix", "matrices", capability="linearize", applies=_must_differ, source="Kunstner, Hennig and Balles 2019")
 def the_empirical_fisher_is_another_matrix(case: Case) -> None:
     """EmpiricalFisher differs from Fisher where the labels at hand are not the model's own expectation."""
     found = deviation(case.dense(case.matrix("empirical-fisher")), case.dense(case.matrix("fisher")))
@@ -123,7 +123,7 @@ def piecewise_linear_layers_have_the_blocks_of_the_ggn(case: Case) -> None:
     )
 
 
-@check("matrix", "matrices", capability=("jit", "linearize", "vjp"), applies=lambda case: case.scenario.quick)
+@check("matrix", "matrices", capability=("jit", "linearize", "vjp"), applies=lambda case: case.scenario.quick, source=CONTRACT)
 def compiling_changes_no_value(case: Case) -> None:
     """Loss and Fisher product inside of a compiled function of the parameters are what they are outside."""
     vector = case.vector(8)
@@ -138,7 +138,7 @@ def compiling_changes_no_value(case: Case) -> None:
     case.close(product, case.references.fisher @ vector, "Fisher @ v inside jit", formula="F v", causes=causes)
 
 
-@check("matrix", "matrices", capability="linearize")
+@check("matrix", "matrices", capability="linearize", source="Horn and Johnson 2013, theorem 7.2.10")
 def symmetric_and_positive(case: Case) -> None:
     """Fisher, GGN, empirical and Monte Carlo Fisher are symmetric and positive semidefinite."""
     for name in ("fisher", "ggn", "empirical-fisher", "monte-carlo-fisher"):
@@ -168,7 +168,7 @@ def require_positive(case: Case, dense: np.ndarray, name: str) -> None:
     )
 
 
-@check("matrix", "matrices", capability=("linearize", "jvp"))
+@check("matrix", "matrices", capability=("linearize", "jvp"), source="Golub and Van Loan 2013, section 11.3")
 def products_do_not_depend_on_the_route(case: Case) -> None:
     """linearised(), quadratic_forms() and the damped solve of a matrix agree with its dense form."""
     matrix, reference = case.matrix("fisher"), case.references.fisher
@@ -184,7 +184,7 @@ def products_do_not_depend_on_the_route(case: Case) -> None:
     case.close(solved, expected, f"solve(v, damping={damping:.3g})", formula="(A + λI)⁻¹ v", tolerance=100)
 
 
-@check("matrix", "matrices", capability="linearize", applies=lambda case: not case.scenario.batches)
+@check("matrix", "matrices", capability="linearize", applies=lambda case: not case.scenario.batches, source=CONTRACT)
 def a_sum_is_n_times_a_mean(case: Case) -> None:
     """With reduction="sum" everything is Σ w_n times what it is with "mean"."""
     scenario = case.scenario
@@ -209,7 +209,7 @@ def _can_be_split(case: Case) -> bool:
     return case.scenario.size > 2 and not case.scenario.batches
 
 
-@check("matrix", "matrices", capability="linearize", applies=_can_be_split)
+@check("matrix", "matrices", capability="linearize", applies=_can_be_split, source=CONTRACT)
 def several_batches_are_one(case: Case) -> None:
     """The same data as a list of batches gives the same loss, gradient and matrices."""
     n = case.scenario.size
@@ -231,7 +231,13 @@ def several_batches_are_one(case: Case) -> None:
         )
 
 
-@check("matrix", "matrices", capability="linearize", applies=lambda case: case.scenario.size > 2 and not case.scenario.batches)
+@check(
+    "matrix",
+    "matrices",
+    capability="linearize",
+    applies=lambda case: case.scenario.size > 2 and not case.scenario.batches,
+    source=CONTRACT,
+)
 def an_example_of_weight_zero_is_absent(case: Case) -> None:
     """An example of weight zero has no influence, whatever its values."""
     masked, absent = masked_and_absent(case)

@@ -6,12 +6,12 @@ import dataclasses
 
 import curvature as cv
 
-from ..checklist import check
+from ..checklist import CONTRACT, check
 from ..failures import expect
 from ..setting import Setting
 
 
-@check("method", "method")
+@check("method", "method", source=CONTRACT)
 def a_frozen_dataclass(setting: Setting) -> None:
     """A method is an immutable dataclass of options, equal to another with the same options, and can be made from its class."""
     method = setting.approximation

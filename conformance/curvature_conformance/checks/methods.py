@@ -9,14 +9,14 @@ import numpy as np
 import curvature as cv
 
 from ..case import Case
-from ..checklist import check
+from ..checklist import CONTRACT, check
 from ..failures import CheckFailure, deviation, expect
 from ..scenario import FISHER_TYPE
 from ..theory import REFUSES_HESSIAN
 from .problems import require_unchanged
 
 
-@check("approximation", "method")
+@check("approximation", "method", source=CONTRACT)
 def the_same_twice(case: Case) -> None:
     """The approximation of one matrix is the same each time it is made."""
     for name in ("fisher", "monte-carlo-fisher"):
@@ -30,7 +30,7 @@ def the_same_twice(case: Case) -> None:
         )
 
 
-@check("approximation", "method")
+@check("approximation", "method", source=CONTRACT)
 def parameters_and_data_stay_as_they_are(case: Case) -> None:
     """Estimating, building, solving and taking powers write into neither the parameters nor the data."""
     for name in FISHER_TYPE:
@@ -43,7 +43,7 @@ def parameters_and_data_stay_as_they_are(case: Case) -> None:
     require_unchanged(case)
 
 
-@check("approximation", "method")
+@check("approximation", "method", source=CONTRACT)
 def no_step_without_damping_changes(case: Case) -> None:
     """method.damped(0) is the method itself as far as the operator goes, and leaves no damping over."""
     method = case.setting.approximation
@@ -93,7 +93,12 @@ def _merged(case: Case) -> cv.Operator:
     return merged
 
 
-@check("approximation", "method", applies=lambda case: _in_parts(case) and case.setting.approximation.merges == "exact")
+@check(
+    "approximation",
+    "method",
+    applies=lambda case: _in_parts(case) and case.setting.approximation.merges == "exact",
+    source="Chan, Golub and LeVeque 1983: averages of parts",
+)
 def statistics_merge(case: Case) -> None:
     """Statistics of two parts of the data, merged with their shares, make the operator of the whole."""
     mean = case.with_scenario(reduction="mean")
@@ -112,6 +117,7 @@ def statistics_merge(case: Case) -> None:
     "approximation",
     "method",
     applies=lambda case: _in_three(case) and case.setting.approximation.merges == "exact",
+    source="Chan, Golub and LeVeque 1983: averages of parts",
 )
 def merging_is_associative(case: Case) -> None:
     """Three parts merged as ((a, b), c) and as (a, (b, c)), with the shares that go with it, make one operator."""
@@ -134,7 +140,12 @@ def merging_is_associative(case: Case) -> None:
     )
 
 
-@check("approximation", "method", applies=lambda case: _in_parts(case) and case.setting.approximation.merges == "approximate")
+@check(
+    "approximation",
+    "method",
+    applies=lambda case: _in_parts(case) and case.setting.approximation.merges == "approximate",
+    source=CONTRACT,
+)
 def statistics_merge_nearly(case: Case) -> None:
     """Statistics merged with themselves make the same operator; those of two parts one as large as that of the whole."""
     method = case.setting.approximation
@@ -162,7 +173,7 @@ def statistics_merge_nearly(case: Case) -> None:
     )
 
 
-@check("approximation", "method", capability="hvp")
+@check("approximation", "method", capability="hvp", source="Martens 2020, section 8: a Hessian is no sum of Jᵀ S Sᵀ J")
 def a_hessian_is_approximated_or_refused(case: Case) -> None:
     """The Hessian, which may be indefinite, is either approximated by a symmetric operator or refused by UnsupportedError."""
     label = case.setting.label

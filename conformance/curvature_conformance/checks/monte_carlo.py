@@ -8,7 +8,7 @@ import curvature as cv
 
 from ..case import Case
 from ..case_base import SEED
-from ..checklist import check
+from ..checklist import CONTRACT, check
 from ..failures import expect
 
 _SAMPLES = 300
@@ -24,7 +24,13 @@ def _factors(case: Case, samples: int, seed: int) -> np.ndarray:
     return np.concatenate(parts).astype(np.float64)
 
 
-@check("matrix", "monte-carlo", capability="parameter_uses", applies=lambda case: case.scenario.is_plain)
+@check(
+    "matrix",
+    "monte-carlo",
+    capability="parameter_uses",
+    applies=lambda case: case.scenario.is_plain,
+    source="Martens and Grosse 2015, section 5",
+)
 def converges_to_the_fisher(case: Case) -> None:
     """The mean of 300 draws of s sᵀ is the Fisher information of the outputs, to six standard errors."""
     scores = _factors(case, _SAMPLES, SEED) * (_SAMPLES / case.references.share[:, None, None]) ** 0.5
@@ -43,7 +49,7 @@ def converges_to_the_fisher(case: Case) -> None:
     )
 
 
-@check("matrix", "monte-carlo", capability="linearize")
+@check("matrix", "monte-carlo", capability="linearize", source=CONTRACT)
 def one_seed_is_one_matrix(case: Case) -> None:
     """The operator of one seed is one and the same matrix each time; other seeds give other matrices."""
     matrix, v = case.matrix("monte-carlo-fisher", seed=1), case.array(case.vector(1))
@@ -69,7 +75,7 @@ def one_seed_is_one_matrix(case: Case) -> None:
     )
 
 
-@check("matrix", "monte-carlo", capability=("parameter_uses", "linearize"))
+@check("matrix", "monte-carlo", capability=("parameter_uses", "linearize"), source="Martens and Grosse 2015, section 5")
 def products_are_those_of_the_factor(case: Case) -> None:
     """The products of the operator are those of its output factor: Σ_n J_nᵀ S_n S_nᵀ J_n."""
     factors = _factors(case, 3, 0)

@@ -10,7 +10,7 @@ import numpy as np
 import curvature as cv
 
 from ..case_base import OperatorCaseBase
-from ..checklist import check
+from ..checklist import CONTRACT, check
 from ..failures import expect
 from .forms import ANY
 
@@ -43,7 +43,7 @@ _METHODS = {
 }
 
 
-@check("operator", "operator")
+@check("operator", "operator", source=CONTRACT)
 def every_operation_is_there(case: OperatorCaseBase) -> None:
     """An operator has the shape, dtype and backend of what it was made of, and every operation."""
     operator = case.operator()
@@ -70,7 +70,7 @@ def every_operation_is_there(case: OperatorCaseBase) -> None:
     )
 
 
-@check("operator", "operator", applies=ANY)
+@check("operator", "operator", applies=ANY, source=CONTRACT)
 def a_file_keeps_it(case: OperatorCaseBase) -> None:
     """curvature.save and curvature.load give the same operator, to the last bit; a matrix-free one is refused by name."""
     operator = case.operator()

@@ -12,7 +12,7 @@ import numpy as np
 
 import curvature as cv
 
-from ..checklist import check
+from ..checklist import CONTRACT, check
 from ..diagnosis import diagnose
 from ..failures import CheckFailure, deviation, expect
 from ..problem_case import ProblemCase
@@ -55,7 +55,7 @@ def _direction(case: ProblemCase, seed: int) -> np.ndarray:
     return case.vector(seed) * size
 
 
-@check("problem", "model")
+@check("problem", "model", source=CONTRACT)
 def outputs_depend_on_nothing_but_the_arguments(case: ProblemCase) -> None:
     """The outputs at one point are the same numbers each time, also after the outputs at another point."""
     params = case.problem.params
@@ -72,13 +72,18 @@ def outputs_depend_on_nothing_but_the_arguments(case: ProblemCase) -> None:
         )
 
 
-@check("problem", "model")
+@check("problem", "model", source=CONTRACT)
 def outputs_have_the_dtype_and_device_of_the_parameters(case: ProblemCase) -> None:
     """Outputs are floating arrays of the backend, dtype and device of the parameters."""
     case.setting.require_own(case.problem.outputs(case.problem.params, case.batch), "the model's outputs")
 
 
-@check("problem", "model", applies=lambda case: case.batch.size > 1 and case.batch.x is not None)
+@check(
+    "problem",
+    "model",
+    applies=lambda case: case.batch.size > 1 and case.batch.x is not None,
+    source="Martens 2020, section 3: examples are independent",
+)
 def examples_are_independent(case: ProblemCase) -> None:
     """The outputs of an example are the same whether it is evaluated alone, with some, or with all of the others."""
     params, n = case.problem.params, case.batch.size
@@ -96,7 +101,7 @@ def examples_are_independent(case: ProblemCase) -> None:
         )
 
 
-@check("problem", "model", capability="vjp")
+@check("problem", "model", capability="vjp", source="Richardson 1911 for the differences")
 def the_gradient_is_that_of_the_loss(case: ProblemCase) -> None:
     """⟨∇L, v⟩ is the derivative of loss() along v."""
     gradient = case.gradient(case.problem.params)
@@ -117,7 +122,12 @@ def the_gradient_is_that_of_the_loss(case: ProblemCase) -> None:
         )
 
 
-@check("problem", "model", capability=("vjp", "linearize"))
+@check(
+    "problem",
+    "model",
+    capability=("vjp", "linearize"),
+    source="Richardson 1911 for the differences; Griewank and Walther 2008, chapter 3",
+)
 def the_jacobian_is_that_of_the_outputs(case: ProblemCase) -> None:
     """J v is the derivative of the outputs along v, and ⟨u, J v⟩ = ⟨Jᵀ u, v⟩."""
     jacobian, v = cv.Jacobian(case.problem), _direction(case, 4)
@@ -131,7 +141,7 @@ def the_jacobian_is_that_of_the_outputs(case: ProblemCase) -> None:
     _near(case, np.asarray(pulled @ v), np.asarray(u @ pushed), "⟨Jᵀ u, v⟩", "⟨u, J v⟩", causes, scale=size)
 
 
-@check("problem", "model", capability="hvp")
+@check("problem", "model", capability="hvp", source="Richardson 1911 for the differences; Pearlmutter 1994")
 def the_hessian_is_that_of_the_gradient(case: ProblemCase) -> None:
     """∇²L v is the derivative of the gradient along v, and ⟨u, ∇²L v⟩ = ⟨v, ∇²L u⟩."""
     hessian, v, u = cv.Hessian(case.problem), _direction(case, 6), _direction(case, 7)
@@ -152,7 +162,7 @@ def the_hessian_is_that_of_the_gradient(case: ProblemCase) -> None:
     )
 
 
-@check("problem", "model", capability="linearize")
+@check("problem", "model", capability="linearize", source="Martens 2020, sections 8 and 9.1")
 def the_fisher_is_made_of_the_jacobian(case: ProblemCase) -> None:
     """⟨u, F v⟩ and ⟨u, G v⟩ are Σ_n w_n (J_n u)ᵀ F_n (J_n v), with J_n v by differences of the outputs."""
     problem, setting = case.problem, case.setting
@@ -182,7 +192,7 @@ def the_fisher_is_made_of_the_jacobian(case: ProblemCase) -> None:
         )
 
 
-@check("problem", "model", capability="parameter_uses")
+@check("problem", "model", capability="parameter_uses", source="Goodfellow 2015")
 def layers_give_the_gradients_of_each_example(case: ProblemCase) -> None:
     """The layers that were recognised give J_nᵀ s of each example as reverse mode does, parameter by parameter."""
     problem, setting, n = case.problem, case.setting, case.batch.size
@@ -209,7 +219,7 @@ def layers_give_the_gradients_of_each_example(case: ProblemCase) -> None:
         )
 
 
-@check("problem", "model", capability="linearize")
+@check("problem", "model", capability="linearize", source=CONTRACT)
 def several_batches_are_one(case: ProblemCase) -> None:
     """Two batches of the examples give the loss and the Fisher of one batch of them all."""
     problem, n = case.problem, case.batch.size
@@ -224,7 +234,7 @@ def several_batches_are_one(case: ProblemCase) -> None:
     _near(case, found, expected, "Fisher @ v of two batches", "that of one batch", causes)
 
 
-@check("problem", "model")
+@check("problem", "model", source=CONTRACT)
 def parameters_and_data_stay_as_they_are(case: ProblemCase) -> None:
     """Losses, gradients and products write into neither the parameters nor the data."""
     problem, numpy = case.problem, case.setting.numpy

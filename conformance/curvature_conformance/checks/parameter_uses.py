@@ -8,7 +8,7 @@ import numpy as np
 
 import curvature as cv
 
-from ..checklist import check
+from ..checklist import CONTRACT, check
 from ..failures import expect, expect_close
 from ..setting import Setting
 
@@ -55,7 +55,7 @@ def _uses(setting: Setting) -> cv.ParameterUses:
     return setting.backend.parameter_uses(_network, setting.tree(_PARAMS), setting.asarray(_X))
 
 
-@check("backend", "parameter-uses", capability="parameter_uses")
+@check("backend", "parameter-uses", capability="parameter_uses", source=CONTRACT)
 def outputs_and_unused_parameters(setting: Setting) -> None:
     """parameter_uses gives the outputs and names the parameters that do not enter."""
     uses = _uses(setting)
@@ -79,7 +79,7 @@ def outputs_and_unused_parameters(setting: Setting) -> None:
     )
 
 
-@check("backend", "parameter-uses", capability="parameter_uses")
+@check("backend", "parameter-uses", capability="parameter_uses", source="Rumelhart, Hinton and Williams 1986")
 def pull_is_the_gradient(setting: Setting) -> None:
     """pull and pull_both give Jᵀu as backpropagation by hand does, again and again."""
     uses = _uses(setting)
@@ -91,7 +91,7 @@ def pull_is_the_gradient(setting: Setting) -> None:
                 expect_close(setting, tree[name], values, f"{label}(u), parameter {name!r}", formula="backpropagation by hand")
 
 
-@check("backend", "parameter-uses", capability="parameter_uses")
+@check("backend", "parameter-uses", capability="parameter_uses", source="Goodfellow 2015")
 def inputs_and_cotangents_make_up_the_gradient(setting: Setting) -> None:
     """For each of R seeds at once, Σ_n g_n a_nᵀ over the uses of a parameter is its gradient, and Σ_n g_n its bias's."""
     uses = _uses(setting)

@@ -7,12 +7,12 @@ import numpy as np
 import curvature as cv
 
 from ..case import Case
-from ..checklist import check
+from ..checklist import CONTRACT, check
 from ..failures import expect
 from ..setting import leaves
 
 
-@check("matrix", "problem", capability="vjp")
+@check("matrix", "problem", capability="vjp", source="Martens 2020, section 3")
 def loss_and_gradient(case: Case) -> None:
     """loss() is L(θ) = Σ w_n ℓ_n / Σ w_n (or the sum), gradient() its gradient, in the form of the parameters."""
     formula = "-log p, normalised, averaged (or summed) with the weights; its gradient by hand"
@@ -28,7 +28,7 @@ def loss_and_gradient(case: Case) -> None:
     case.close(flat, case.references.gradient, "gradient(), flat", formula=formula, causes=causes)
 
 
-@check("matrix", "problem", capability="parameter_uses")
+@check("matrix", "problem", capability="parameter_uses", source=CONTRACT)
 def one_evaluation_gives_both(case: Case) -> None:
     """The kept evaluation of a problem gives the same loss and gradient as the problem without it."""
     kept = case.problem.at(keep=True)
@@ -37,7 +37,7 @@ def one_evaluation_gives_both(case: Case) -> None:
     case.close(flat, case.references.gradient, "gradient() of problem.at(keep=True)", formula="∇L(θ)")
 
 
-@check("matrix", "problem", capability=("linearize", "vjp"))
+@check("matrix", "problem", capability=("linearize", "vjp"), source="Griewank and Walther 2008, chapter 3")
 def jacobian(case: Case) -> None:
     """Jacobian is ∂f_n/∂θ, example by example, and Jᵀ its adjoint: ⟨u, Jv⟩ = ⟨Jᵀu, v⟩."""
     j = cv.Jacobian(case.problem)
@@ -51,7 +51,7 @@ def jacobian(case: Case) -> None:
     case.close(j.T @ case.array(u), expected.T @ u, "J.T @ u", formula="Jᵀu: ⟨u, Jv⟩ = ⟨Jᵀu, v⟩")
 
 
-@check("matrix", "problem", capability="linearize")
+@check("matrix", "problem", capability="linearize", source="Griewank and Walther 2008, chapter 3")
 def one_pass_gives_both_maps(case: Case) -> None:
     """jvp_and_pull of a model gives J v and Jᵀ u; products fall back on linearize where it does not, and are slower."""
     problem, start = case.problem, 0
@@ -66,7 +66,7 @@ def one_pass_gives_both_maps(case: Case) -> None:
         case.close(pulled, np.einsum("ncp,nc->p", jacobian, u), "jvp_and_pull, Jᵀ u", formula="⟨u, J v⟩ = ⟨Jᵀ u, v⟩")
 
 
-@check("matrix", "problem", capability="parameter_uses")
+@check("matrix", "problem", capability="parameter_uses", source="Goodfellow 2015")
 def layers_give_the_gradients_of_each_example(case: Case) -> None:
     """The layers' inputs and cotangents make up J_nᵀ S_n for every example, in the layout of their blocks."""
     problem, setting, start = case.problem, case.setting, 0
@@ -92,7 +92,7 @@ def layers_give_the_gradients_of_each_example(case: Case) -> None:
         start = stop
 
 
-@check("matrix", "problem", capability=("vjp", "linearize"))
+@check("matrix", "problem", capability=("vjp", "linearize"), source=CONTRACT)
 def problems_change_nothing(case: Case) -> None:
     """Parameters, inputs, targets and weights are what they were after losses, gradients and products."""
     problem = case.problem

@@ -8,14 +8,14 @@ import curvature as cv
 
 from ..case import Case
 from ..case_base import OperatorCaseBase
-from ..checklist import check
+from ..checklist import CONTRACT, check
 from ..failures import CheckFailure, expect
 from ..scenario import FISHER_TYPE
 from .forms import ANY, SQUARE
 from .matrices import require_positive
 
 
-@check("operator", "products")
+@check("operator", "products", source=CONTRACT)
 def vectors_matrices_and_trees(case: OperatorCaseBase) -> None:
     """A @ v is to_dense() times v for a vector, a matrix and a tree of parameters, and a tree comes back as a tree."""
     operator = case.operator()
@@ -33,7 +33,7 @@ def vectors_matrices_and_trees(case: OperatorCaseBase) -> None:
     case.close(flat, dense @ v, "A @ tree, flat", formula="to_dense() @ vector", causes=causes)
 
 
-@check("operator", "products", applies=ANY)
+@check("operator", "products", applies=ANY, source="Horn and Johnson 2013, section 0.2")
 def the_transpose_is_the_adjoint(case: OperatorCaseBase) -> None:
     """⟨u, A v⟩ = ⟨Aᵀ u, v⟩, A.T is the transpose of to_dense(), and what says that it is symmetric is."""
     operator = case.operator()
@@ -64,14 +64,14 @@ def the_transpose_is_the_adjoint(case: OperatorCaseBase) -> None:
     )
 
 
-@check("approximation", "products")
+@check("approximation", "products", source="Horn and Johnson 2013, theorem 7.2.10")
 def symmetric_and_positive(case: Case) -> None:
     """The approximation of a Fisher-type matrix is symmetric and positive semidefinite."""
     for name in FISHER_TYPE:
         require_positive(case, case.dense(case.approximation(name)), f"the approximation of the {name}")
 
 
-@check("operator", "products", applies=lambda case: SQUARE(case) and case.parameters)
+@check("operator", "products", applies=lambda case: SQUARE(case) and case.parameters, source=CONTRACT)
 def blocks(case: OperatorCaseBase) -> None:
     """block(name) is the diagonal block of that parameter."""
     operator = case.operator()
@@ -95,7 +95,7 @@ def blocks(case: OperatorCaseBase) -> None:
         )
 
 
-@check("operator", "products", applies=ANY)
+@check("operator", "products", applies=ANY, source=CONTRACT)
 def to_the_host_and_back(case: OperatorCaseBase) -> None:
     """The operator moved to another backend and back is the same operator; a matrix-free one is refused by name."""
     operator, backend = case.operator(), case.setting.backend

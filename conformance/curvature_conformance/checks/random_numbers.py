@@ -11,7 +11,7 @@ from ..setting import Setting
 _SOURCE = "NumPy's Philox generator with the same seed: one seed gives the same draws on every backend"
 
 
-@check("backend", "random", capability="arrays")
+@check("backend", "random", capability="arrays", source="Salmon, Moraes, Dror and Shaw 2011 (Philox), as NumPy implements it")
 def the_draws_are_those_of_the_seed(setting: Setting) -> None:
     """Normal, uniform, Rademacher and integer draws are those that NumPy's Philox makes of the seed."""
     for seed in (0, 7):
@@ -40,7 +40,7 @@ def the_draws_are_those_of_the_seed(setting: Setting) -> None:
         expect_close(setting, rng.permutation(6), host.permutation(6), f"rng({seed}).permutation", formula=_SOURCE, causes=causes)
 
 
-@check("backend", "random", capability="arrays")
+@check("backend", "random", capability="arrays", source="numpy.random.SeedSequence.spawn")
 def seeds_and_splits(setting: Setting) -> None:
     """The same seed repeats itself, other seeds and the children of a split differ, and splits repeat themselves too."""
     be = setting.backend

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..case import Case
-from ..checklist import check
+from ..checklist import CONTRACT, check
 from ..failures import deviation, expect
 from ..scenario import FISHER_TYPE
 from .matrices import masked_and_absent
@@ -13,7 +13,7 @@ from .matrices import masked_and_absent
 _DETERMINISTIC = ("fisher", "ggn", "empirical-fisher")
 
 
-@check("approximation", "scaling", applies=lambda case: not case.scenario.batches)
+@check("approximation", "scaling", applies=lambda case: not case.scenario.batches, source=CONTRACT)
 def a_sum_is_n_times_a_mean(case: Case) -> None:
     """The approximation for reduction="sum" is Σ w_n times that for "mean", as the matrix is."""
     total = case.scenario.total_weight
@@ -30,7 +30,7 @@ def a_sum_is_n_times_a_mean(case: Case) -> None:
         )
 
 
-@check("approximation", "scaling", applies=lambda case: case.scenario.size > 2 and not case.scenario.batches)
+@check("approximation", "scaling", applies=lambda case: case.scenario.size > 2 and not case.scenario.batches, source=CONTRACT)
 def several_batches_are_one(case: Case) -> None:
     """The approximation of the same data as two batches is that of one batch."""
     split = case.with_scenario(batches=(1, case.scenario.size - 1))
@@ -45,7 +45,7 @@ def several_batches_are_one(case: Case) -> None:
         )
 
 
-@check("approximation", "scaling", applies=lambda case: case.scenario.size > 2 and not case.scenario.batches)
+@check("approximation", "scaling", applies=lambda case: case.scenario.size > 2 and not case.scenario.batches, source=CONTRACT)
 def an_example_of_weight_zero_is_absent(case: Case) -> None:
     """An example of weight zero has no influence on the approximation."""
     masked, absent = masked_and_absent(case)
@@ -60,7 +60,7 @@ def an_example_of_weight_zero_is_absent(case: Case) -> None:
         )
 
 
-@check("approximation", "scaling", applies=lambda case: case.scenario.size > 1 and not case.scenario.batches)
+@check("approximation", "scaling", applies=lambda case: case.scenario.size > 1 and not case.scenario.batches, source=CONTRACT)
 def the_order_of_examples_does_not_matter(case: Case) -> None:
     """The approximation of the same examples in the reverse order is the same."""
     scenario = case.scenario
@@ -85,7 +85,7 @@ def _diagonals_differ(case: Case) -> bool:
     return deviation(np.diag(references.empirical_fisher), np.diag(references.fisher)) > 0.05
 
 
-@check("approximation", "scaling", applies=_diagonals_differ)
+@check("approximation", "scaling", applies=_diagonals_differ, source="Kunstner, Hennig and Balles 2019")
 def the_empirical_fisher_is_another_matrix(case: Case) -> None:
     """Approximations of the empirical Fisher and of the Fisher differ where the two matrices do."""
     found = deviation(case.dense(case.approximation("empirical-fisher")), case.dense(case.approximation("fisher")))

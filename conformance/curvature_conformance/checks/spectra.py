@@ -13,7 +13,7 @@ from .inverses import damped, dampings
 _DRAWS = 3000
 
 
-@check("operator", "spectra", applies=DEFINITE)
+@check("operator", "spectra", applies=DEFINITE, source="Golub and Van Loan 2013, section 3.2")
 def logdet(case: OperatorCaseBase) -> None:
     """logdet(damping) is log det(A + λI)."""
     operator = case.operator()
@@ -33,7 +33,7 @@ def logdet(case: OperatorCaseBase) -> None:
         )
 
 
-@check("operator", "spectra", applies=SQUARE)
+@check("operator", "spectra", applies=SQUARE, source="Golub and Van Loan 2013, section 2.3")
 def trace_diagonal_and_norms(case: OperatorCaseBase) -> None:
     """trace(), diagonal(), norm() and norm(2) are those of to_dense()."""
     operator = case.operator()
@@ -50,7 +50,7 @@ def trace_diagonal_and_norms(case: OperatorCaseBase) -> None:
     case.close(operator.norm(2), np.linalg.norm(dense, 2), "norm(2)", formula="the largest singular value", tolerance=10)
 
 
-@check("operator", "spectra", applies=SYMMETRIC)
+@check("operator", "spectra", applies=SYMMETRIC, source="Golub and Van Loan 2013, section 8.1")
 def eigenvalues_and_eigenvectors(case: OperatorCaseBase) -> None:
     """eigh() gives ascending eigenvalues and orthonormal vectors that make up A; eigh(k) the k largest, largest first."""
     operator = case.operator()
@@ -94,7 +94,7 @@ def eigenvalues_and_eigenvectors(case: OperatorCaseBase) -> None:
     )
 
 
-@check("operator", "spectra", applies=DEFINITE)
+@check("operator", "spectra", applies=DEFINITE, source="Isserlis 1918 for the standard errors")
 def draws_have_the_covariance(case: OperatorCaseBase) -> None:
     """sample() draws from N(0, (A + λI)⁻¹), or with inverse=False from N(0, A + λI), to six standard errors."""
     operator = case.operator()

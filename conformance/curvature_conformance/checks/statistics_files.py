@@ -10,11 +10,11 @@ import numpy as np
 import curvature as cv
 
 from ..case import Case
-from ..checklist import check
+from ..checklist import CONTRACT, check
 from ..failures import expect
 
 
-@check("approximation", "method", applies=lambda case: case.scenario.is_plain)
+@check("approximation", "method", applies=lambda case: case.scenario.is_plain, source=CONTRACT)
 def a_file_keeps_its_statistics(case: Case) -> None:
     """Statistics written by curvature.save and read by curvature.load build the same operator, to the last bit."""
     method, matrix = case.setting.approximation, case.matrix("fisher")

@@ -19,7 +19,7 @@ def _matrices(case: Case, names: tuple[str, ...]) -> list[str]:
     return [name for name in names if name != "hessian" or hessians]
 
 
-@check("approximation", "theorems", applies=lambda case: bool(theorems(case, holds=True)))
+@check("approximation", "theorems", applies=lambda case: bool(theorems(case, holds=True)), source="named with what is expected")
 def exact_where_theory_says_so(case: Case) -> None:
     """The approximation equals the part of the reference for which that is proven."""
     for theorem in theorems(case, holds=True):
@@ -36,7 +36,7 @@ def exact_where_theory_says_so(case: Case) -> None:
             )
 
 
-@check("approximation", "theorems", applies=lambda case: bool(theorems(case, holds=False)))
+@check("approximation", "theorems", applies=lambda case: bool(theorems(case, holds=False)), source="named with what is expected")
 def not_exact_where_it_cannot_be(case: Case) -> None:
     """The approximation differs from the matrix where theory says that it must."""
     for theorem in theorems(case, holds=False):
@@ -57,6 +57,7 @@ def not_exact_where_it_cannot_be(case: Case) -> None:
     "approximation",
     "theorems",
     applies=lambda case: any(t.part == "diagonal" for t in theorems(case, holds=True)),
+    source="Golub and Van Loan 2013, section 2.3: the squared norm is a sum over entries",
 )
 def the_nearest_diagonal_matrix(case: Case) -> None:
     """No other diagonal matrix is nearer to the Fisher in the Frobenius norm: ‖F - D‖² = ‖F‖² - ‖diag F‖²."""
@@ -74,7 +75,12 @@ def the_nearest_diagonal_matrix(case: Case) -> None:
     )
 
 
-@check("approximation", "theorems", applies=lambda case: case.scenario.is_plain and case.setting.label in NO_FARTHER)
+@check(
+    "approximation",
+    "theorems",
+    applies=lambda case: case.scenario.is_plain and case.setting.label in NO_FARTHER,
+    source="named with what is expected",
+)
 def no_farther_than_what_it_improves_on(case: Case) -> None:
     """Block by block the Frobenius error is no larger than that of the approximation that this one improves on."""
     other, reason = NO_FARTHER[case.setting.label]
@@ -94,7 +100,7 @@ def no_farther_than_what_it_improves_on(case: Case) -> None:
         )
 
 
-@check("approximation", "theorems")
+@check("approximation", "theorems", source="Martens and Grosse 2015, section 3")
 def as_large_as_the_matrix(case: Case) -> None:
     """The approximation has the order of magnitude of the Fisher: their traces agree to a factor of three."""
     reference = float(np.trace(case.references.fisher))
