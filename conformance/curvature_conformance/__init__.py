@@ -11,20 +11,24 @@ from .case import Case
 from .checklist import Check, all_checks, check
 from .expectations import Expectation
 from .failures import CheckFailure
+from .likelihood_case import LikelihoodExample
 from .report import Report
 from .runner import issues, perform, perform_in_processes, plan, run
-from .scenario import Exact, References, Scenario
+from .scenario import FISHER_TYPE, MATRICES, Exact, References, Scenario
 from .scenarios import all_scenarios
 from .selection import Selection
 from .subject import Subject, UnknownSubjectError, subject_of
 from .trial import Outcome, Trial
 
 __all__ = [
+    "FISHER_TYPE",
+    "MATRICES",
     "Case",
     "Check",
     "CheckFailure",
     "Exact",
     "Expectation",
+    "LikelihoodExample",
     "Outcome",
     "References",
     "Report",

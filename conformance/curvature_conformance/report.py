@@ -119,21 +119,22 @@ class Report:
         bad, total = len(self.failures), len(self.outcomes)
         gaps = sum(outcome.status == "declared" for outcome in self.outcomes)
         where = f"{self.kind} {self.subject!r}" + (f" on {self.backend!r}" if self.kind != "backend" else "")
-        verdict = "interrupted" if self.interrupted else "conforms" if self.conforms else "does not conform"
+        part = "" if self.selection.whole else " in part"
+        verdict = "interrupted" if self.interrupted else f"conforms{part}" if self.conforms else "does not conform"
         also = f", {gaps} declared gap{'s' if gaps > 1 else ''}" if gaps else ""
         return (
-            f"{where} ({self.device}, {self.dtype}) {verdict}: {total - bad} of {total} checks in order{also}, "
-            f"{self._part}{self.elapsed:.1f} s"
+            f"{where} ({self.device}, {self.dtype}) {verdict}: {total - bad} of {total} checks in order{also}"
+            f"{self._selected}, {self.elapsed:.1f} s"
         )
 
     @property
-    def _part(self) -> str:
+    def _selected(self) -> str:
         """What was left out or loosened, for the summary."""
         chosen = self.selection
         names = [f"{noun} {name!r}" for noun, name in (("checks", chosen.checks), ("scenarios", chosen.scenarios)) if name != "*"]
         names += ["the fast selection"] if chosen.fast else []
         names += [f"{factor:g} times the tolerance of {pattern!r}" for pattern, factor in chosen.tolerances.items()]
-        return f"{', '.join(names)}; " if names else ""
+        return f" ({', '.join(names)})" if names else ""
 
     # Written forms ------------------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ table { border-collapse: collapse; } td, th { text-align: left; padding: 0.15rem
 .map th.scenario { writing-mode: vertical-rl; transform: rotate(180deg); font-weight: normal; padding: 4px 1px; }
 .map th.check { font-weight: normal; padding-right: 0.8rem; } .map a { display: block; text-decoration: none; }
 .cell { width: 16px; height: 16px; border-radius: 2px; background: var(--line); }
+.cell { color: white; text-align: center; line-height: 16px; }
 .passed { background: var(--good); } .failed, .stale { background: var(--bad); } .declared { background: var(--gap); }
 .key { display: inline-block; vertical-align: -3px; margin: 0 0.3rem 0 1rem; }
 pre { white-space: pre-wrap; border: 1px solid var(--line); border-radius: 4px; padding: 0.6rem; overflow-x: auto; }
@@ -31,10 +32,13 @@ details { margin: 0.6rem 0; } summary { cursor: pointer; } .quiet { opacity: 0.7
 
 _LEGEND = (
     ("passed", "in order"),
-    ("failed", "failed, or a declared gap that is none"),
+    ("failed", "failed (or a declared gap that is none)"),
     ("declared", "a declared gap"),
     ("", "says nothing here"),
 )
+
+
+_SIGNS = {"passed": "", "failed": "✗", "stale": "✗", "declared": "○"}
 
 
 def page(report: Report) -> str:
@@ -65,7 +69,7 @@ def _failures(report: Report) -> Iterator[str]:
 
 
 def _legend() -> str:
-    parts = (f'<span class="cell key {status}"></span>{label}' for status, label in _LEGEND)
+    parts = (f'<span class="cell key {status}">{_SIGNS.get(status, "")}</span>{label}' for status, label in _LEGEND)
     return f'<p class="quiet">{"".join(parts)}</p>'
 
 
@@ -85,7 +89,8 @@ def _map(report: Report) -> Iterator[str]:
 def _cell(outcome: Outcome | None) -> str:
     if outcome is None:
         return '<td><div class="cell"></div></td>'
-    square = f'<div class="cell {outcome.status}" title="{escape(f"{outcome.name}: {outcome.status}")}"></div>'
+    sign = _SIGNS[outcome.status]  # for those who do not see colours
+    square = f'<div class="cell {outcome.status}" title="{escape(f"{outcome.name}: {outcome.status}")}">{sign}</div>'
     return f"<td>{square}</td>" if outcome.conforms else f'<td><a href="#{escape(_anchor(outcome))}">{square}</a></td>'
 
 

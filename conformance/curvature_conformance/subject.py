@@ -67,7 +67,8 @@ def subject_of(subject: Any, *, backend: str | cv.Backend | None = None, device:
 
     Args:
         subject: name of a backend or an approximation, a ``Backend``, an ``Approximation`` or a ``Likelihood`` (or the class
-            of one), an ``Operator`` or a ``Problem``.
+            of one), a ``LikelihoodExample`` (a likelihood with outputs and points of one's own), an ``Operator`` or a
+            ``Problem``.
         backend: where an approximation or a likelihood is tested, by default "numpy". An operator and a problem are tested
             where they are.
         device: device for a backend given by name.
@@ -96,7 +97,9 @@ def subject_of(subject: Any, *, backend: str | cv.Backend | None = None, device:
         label = type(subject).name or type(subject).__name__
         return Subject("approximation", label, replace(place, approximation=subject, label=label))
     if isinstance(subject, cv.Likelihood):
-        return Subject("likelihood", type(subject).__name__, place, example_of(subject))
+        subject = example_of(subject)
+    if isinstance(subject, LikelihoodExample):
+        return Subject("likelihood", subject.name, place, subject)
     raise TypeError(
         f"a subject is the name of a backend or an approximation, a Backend, an Approximation, a Likelihood, an Operator or a "
         f"Problem, got {subject!r}"

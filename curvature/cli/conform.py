@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -20,7 +21,7 @@ from .problem_file import load_problem
 from .training.problems import BadInput
 
 if TYPE_CHECKING:
-    from curvature_conformance import Report, Selection, Subject, Trial
+    from curvature_conformance import Outcome, Report, Selection, Subject, Trial
     from curvature_conformance.work import Work
 
 FAILED, USAGE, NOT_RUN, INTERRUPTED = 1, 2, 3, 130
@@ -78,10 +79,13 @@ def conform(
             work = Work(name, backend, device, precision, selection)
         trials = plan(subject, selection=selection)
     except BackendUnavailableError as error:
-        errors.print(Text(f"{'required, but not run' if require else 'not run'}: {error}", style="red" if require else "yellow"))
+        errors.print(
+            Text(f"{'required, but not run' if require else 'not run'}: {error}", style="red" if require else "yellow"),
+            soft_wrap=True,
+        )
         raise typer.Exit(FAILED if require else NOT_RUN) from None
     except (BadInput, CurvatureError, UnknownSubjectError, OSError, ValueError, TypeError) as error:
-        errors.print(Text(f"curvature conform: {error}", style="red"))
+        errors.print(Text(f"curvature conform: {error}", style="red"), soft_wrap=True)
         raise typer.Exit(USAGE) from None
     found = _perform(subject, work, trials, processes, errors, selection)
     _show(found, console)
@@ -95,18 +99,27 @@ def conform(
 
 def _show(found: Report, console: Console) -> None:
     console.print(_table(found))
-    for outcome in found.failures:
-        console.print(Text(f"\n✗ {outcome}"), soft_wrap=True)
+    for first, others in _failures(found):
+        more = f"\n  also on: {', '.join(others)}" if others else ""
+        console.print(Text(f"\n✗ {first}{more}"), soft_wrap=True)
     for reason, names in _gaps(found).items():
         console.print(Text(f"○ {reason}: {', '.join(names)}", style="yellow"), soft_wrap=True)
     console.print(Text(f"\n{found.summary}", style="bold green" if found.conforms else "bold red"), soft_wrap=True)
     if not found.outcomes:
         console.print(Text("no check was run: nothing has been shown"))
     if found.dtype == "float32":
-        console.print(Text("in single precision, to 2e-4 relative: mistakes that are smaller than that are not seen"))
+        console.print(Text("in single precision (2e-4 relative, 2e-2 for differences): smaller mistakes than that are not seen"))
     if found.device_kind != "cpu":
         settings = ", ".join(f"{name}={value}" for name, value in found.environment.items())
         console.print(Text(f"on {found.device_name}; matrix products in full precision: {settings}"), soft_wrap=True)
+
+
+def _failures(found: Report) -> Iterator[tuple[Outcome, list[str]]]:
+    """The first failure of each check, and the other scenarios on which it fails; a report has all of them in full."""
+    for outcomes in found.by_check().values():
+        bad = [outcome for outcome in outcomes if not outcome.conforms]
+        if bad:
+            yield bad[0], [outcome.scenario for outcome in bad[1:]]
 
 
 def _gaps(found: Report) -> dict[str, list[str]]:
@@ -176,5 +189,6 @@ def _table(report: Report) -> Table:
     for check, outcomes in report.by_check().items():
         bad = [outcome.scenario or "itself" for outcome in outcomes if not outcome.conforms]
         count = f"{len(outcomes) - len(bad)} of {len(outcomes)}"
-        table.add_row(Text(check), Text(count, style="red" if bad else "green"), Text(", ".join(bad)))
+        shown = bad if len(bad) <= 3 else [*bad[:2], f"and {len(bad) - 2} more"]
+        table.add_row(Text(check), Text(count, style="red" if bad else "green"), Text(", ".join(shown)))
     return table

@@ -100,6 +100,23 @@ def no_farther_than_what_it_improves_on(case: Case) -> None:
         )
 
 
+@check(
+    "approximation",
+    "theorems",
+    applies=lambda case: case.size == 1 and case.scenario.x is None,
+    source="Fisher 1925: of one number the information is a number",
+)
+def one_number_is_not_approximated(case: Case) -> None:
+    """With one parameter and no inputs there is no structure that could be simplified: the approximation is the Fisher."""
+    case.close(
+        case.approximation().to_dense(),
+        case.references.fisher,
+        f"{case.setting.label} of a Fisher of one number",
+        formula="the number itself, whatever the structure: a method that scales, shifts or floors it says so as a declared gap",
+        causes="a factor 2 or ½, N or the variance counted twice or not at all, damping that nobody asked for",
+    )
+
+
 @check("approximation", "theorems", source="Martens and Grosse 2015, section 3")
 def as_large_as_the_matrix(case: Case) -> None:
     """The approximation has the order of magnitude of the Fisher: their traces agree to a factor of three."""

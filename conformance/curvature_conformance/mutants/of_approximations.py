@@ -508,6 +508,13 @@ MUTANTS = (
     ),
     _mutant("a trace that is not kept", of("ekfac", statistics=each_array(lambda a: 1.01 * a)), _EXACT, _TANH, "its trace"),
     _mutant(
+        "twice the diagonal",
+        of("diagonal", "a-stranger", statistics=each_array(lambda a: 2.0 * a)),
+        "theorems/one-number-is-not-approximated",
+        "no-inputs/one-number",
+        "it is 2 times",
+    ),
+    _mutant(
         "something between the blocks",
         of("block-diagonal", operator=off_diagonal_blocks),
         _EXACT,

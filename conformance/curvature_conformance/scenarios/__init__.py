@@ -25,7 +25,13 @@ from .coordinates import reparametrised, reparametrised_affine
 from .transformations import batched, permuted, summed, weighted
 
 _WEIGHTS = np.array([0.5, 2.0, 0.0, 1.0, 1.5, 0.25, 3.0, 0.75])
-_QUICK = ("one-datum/tanh", "tanh-network/categorical", "tanh-network/categorical+masked", "tanh-network/categorical+sum")
+_QUICK = (
+    "no-inputs/one-number",
+    "one-datum/tanh",
+    "tanh-network/categorical",
+    "tanh-network/categorical+masked",
+    "tanh-network/categorical+sum",
+)
 _ORDER = np.array([3, 0, 5, 1, 4, 2])
 
 
@@ -48,6 +54,7 @@ def own_scenarios() -> tuple[Scenario, ...]:
         scale,
         other_parameters.without_inputs("poisson"),
         other_parameters.without_inputs("bernoulli"),
+        other_parameters.one_number(),
         convolutional.plain(),
         convolutional.grouped(),
         transformers.block(),

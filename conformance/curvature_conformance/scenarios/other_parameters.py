@@ -79,3 +79,19 @@ def without_inputs(kind: str) -> Scenario:
         (("outputs",),),
         theorems=(_DENSE,),
     )
+
+
+def one_number() -> Scenario:
+    """A count with its log rate as the only parameter: F is the rate, and there is nothing to approximate."""
+    theta, y = np.array([0.7]), np.array([[1.0], [4.0], [0.0], [2.0]])
+    return Scenario(
+        "no-inputs/one-number",
+        "four counts of one log rate: F is one number, the rate",
+        _itself,
+        {"outputs": theta},
+        cv.Poisson(),
+        None,
+        y,
+        assemble(np.ones((4, 1, 1)), poisson(np.broadcast_to(theta, (4, 1)), y)),
+        (("outputs",),),
+    )
