@@ -20,8 +20,6 @@ from .uses import parameter_uses
 Array = Any
 Tree = Any
 
-fused.install()
-
 
 class JaxBackend(cv.Backend):
     """JAX on one device.
@@ -45,6 +43,7 @@ class JaxBackend(cv.Backend):
     kernels = KERNELS
 
     def __init__(self, device: Any = None, dtype: Any = None) -> None:
+        fused.install()
         self.device = arrays.usable_device(device)
         self._floating = arrays.dtype_of(dtype)
         self.dtype = None if self._floating is None else self._floating.name

@@ -44,8 +44,16 @@ class ProblemCase(CaseBase):
 
     @cached_property
     def batch(self) -> cv.Batch:
-        """The first examples of the first batch."""
-        return next(iter(self.scenario.problem.batches())).part(slice(0, EXAMPLES))
+        """The first examples that count, of the first batch that has any."""
+        for batch in self.scenario.problem.batches():
+            if batch.weights is None:
+                return batch.part(slice(0, EXAMPLES))
+            counting = np.flatnonzero(self.setting.numpy(batch.weights) > 0)[:EXAMPLES]
+            if counting.size:
+                rows = self.setting.asarray(counting)
+                taken = batch.taken(self.setting.xp, rows)
+                return cv.Batch(taken.x, taken.y, self.setting.xp.take(batch.weights, rows, axis=0))
+        raise cv.DataError("the weights of all examples are zero: nothing can be tested")
 
     @cached_property
     def problem(self) -> cv.Problem:

@@ -28,6 +28,10 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+class _Closed(Exception):
+    """The run has ended while a process was being started."""
+
+
 class Workers:
     """Worker processes that share out the trials of one run.
 
@@ -79,7 +83,10 @@ class Workers:
         finally:
             self._close()
             for thread in threads:
-                thread.join()
+                if thread.ident is not None:  # Ctrl-C may come before it was started
+                    thread.join()
+        if not interrupted and len(outcomes) != len(self._trials):
+            raise WorkerError(f"{len(outcomes)} of {len(self._trials)} checks came back from the worker processes")
         return [outcomes[position] for position in sorted(outcomes)], interrupted
 
     def _serve(self) -> None:
@@ -93,6 +100,8 @@ class Workers:
                     if not alive:
                         self._stop(worker)
                         worker = None
+            self._results.put(None)
+        except _Closed:
             self._results.put(None)
         except BaseException as error:  # it must reach the thread that waits for results
             self._results.put(error)
@@ -109,19 +118,21 @@ class Workers:
     def _run_group(self, worker: _Worker, group: list[int]) -> tuple[list[int], bool]:
         """(what is left to do, whether the process lives); where it died, the trial that it died in has failed."""
         worker.send(group)
-        left, current = list(group), group[0]
-        while (message := worker.receive()) is not None:
-            if "done" in message:
-                return [], True
+        left, current = list(group), None
+        while left and (message := worker.receive()) is not None:
             if "started" in message:
                 current = message["started"]
             else:
+                current = None
                 left.remove(message["position"])
                 self._results.put((message["position"], Outcome(**message["outcome"])))
-        if not self._closed:
-            left.remove(current)
-            self._results.put((current, self._death(current, worker)))
-        return left, False
+        if left and not self._closed:
+            # Between two trials nobody is to blame but the next one: it must not be left out in silence.
+            victim = left[0] if current is None else current
+            left.remove(victim)
+            self._results.put((victim, self._death(victim, worker)))
+            return left, False
+        return left, not left
 
     def _death(self, position: int, worker: _Worker) -> Outcome:
         trial = self._trials[position]
@@ -146,12 +157,17 @@ class Workers:
         worker = _Worker(environment.of_worker(extra))
         with self._lock:
             self._running.add(worker)
+            closed = self._closed
+        if closed:  # Ctrl-C while it was started: nobody else knows of it
+            self._stop(worker)
         worker.send(self._work.to_dict())
         message = worker.receive()
         if message is None:
             self._stop(worker)
             if extra and not self._closed:
                 return None
+            if self._closed:
+                raise _Closed
             raise WorkerError(f"a worker process ended ({worker.end()}) before it could run a check{worker.said()}")
         if message["ready"] != self._fingerprint:
             self._stop(worker)
@@ -167,8 +183,8 @@ class Workers:
             self._running.discard(worker)
 
     def _close(self) -> None:
-        self._closed = True
         with self._lock:
+            self._closed = True
             running = list(self._running)
         for worker in running:
             worker.stop()
@@ -190,18 +206,22 @@ class _Worker:
             encoding="utf-8",
             start_new_session=True,  # Ctrl-C goes to the parent alone
         )
+        threading.Thread(target=self._end_with_it, daemon=True).start()
 
     def send(self, message: Any) -> None:
         """One line; a process that is gone is noticed by ``receive``."""
         assert self._process.stdin is not None
-        with suppress(BrokenPipeError):
+        with suppress(OSError, ValueError):  # gone (BrokenPipeError; on Windows EINVAL), or stopped by another thread
             self._process.stdin.write(json.dumps(message) + "\n")
             self._process.stdin.flush()
 
     def receive(self) -> dict[str, Any] | None:
         """Its next line, or None when it has ended."""
         assert self._process.stdout is not None
-        line = self._process.stdout.readline()
+        try:
+            line = self._process.stdout.readline()
+        except ValueError:  # stopped by another thread
+            return None
         return json.loads(line) if line.endswith("\n") else None
 
     def end(self) -> str:
@@ -216,10 +236,23 @@ class _Worker:
         return "; it wrote:\n" + "\n".join(lines) if lines else ""
 
     def stop(self) -> None:
-        """End it, if it has not ended."""
-        self._process.kill()
+        """End it, if it has not ended, and what it has started."""
+        if self._process.poll() is None:
+            self._kill()
         self._process.wait()
         for pipe in (self._process.stdin, self._process.stdout):
             assert pipe is not None
-            with suppress(BrokenPipeError):
+            with suppress(OSError):
                 pipe.close()
+
+    def _kill(self) -> None:
+        if hasattr(os, "killpg"):
+            with suppress(ProcessLookupError):  # its session is its own: see start_new_session
+                os.killpg(self._process.pid, signal.SIGKILL)
+        else:
+            self._process.kill()
+
+    def _end_with_it(self) -> None:
+        """Wait for the process, and end what it has started: a child that holds its pipes would keep them open for ever."""
+        self._process.wait()
+        self._kill()

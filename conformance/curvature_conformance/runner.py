@@ -9,7 +9,7 @@ from typing import Any
 
 import curvature as cv
 
-from . import environment
+from . import environment, theory
 from . import expectations as gaps
 from .checklist import Check, all_checks
 from .expectations import Expectation
@@ -44,6 +44,12 @@ def plan(subject: Subject, *, selection: Selection = WHOLE, expectations: Sequen
         stale = gaps.unmatched(declared, pairs)
         if stale:
             raise ValueError(f"gaps are declared for {subject.name!r} of which no check speaks: {stale}")
+        misspelt = theory.unmatched(subject.name, scenarios)
+        if misspelt and subject.kind == "approximation":
+            raise ValueError(
+                f"theorems are declared for {subject.name!r} that are about another approximation, or about no scenario or "
+                f"matrix that there is: {misspelt}"
+            )
     return trials
 
 
@@ -130,7 +136,7 @@ def perform_in_processes(
         WorkerError: no worker starts, or they see other plugins than this process.
     """
     start = perf_counter()
-    workers = Workers(work, trials, processes, environment.asked_for(subject.setting.backend.name, work.device))
+    workers = Workers(work, trials, processes, environment.asked_for(subject.setting.backend.name, str(subject.setting.device)))
     outcomes, interrupted = workers.run(after_each)
     report = Report.of(subject, outcomes, selection=work.selection, interrupted=interrupted, elapsed=perf_counter() - start)
     return replace(report, environment={**report.environment, **workers.extra})

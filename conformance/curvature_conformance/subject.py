@@ -19,6 +19,9 @@ from .setting import TOLERANCES, Setting
 Example = Scenario | LikelihoodExample | OperatorExample | ProblemExample
 """What a check is run on."""
 
+LARGEST = 2000
+"""Rows and columns of an operator up to which it is compared with its dense form."""
+
 _KINDS: dict[str, tuple[Kind, ...]] = {
     "backend": ("backend", "matrix", "likelihood"),
     "approximation": ("method", "approximation", "operator"),
@@ -113,6 +116,11 @@ def _placed(subject: cv.Operator | cv.Problem) -> Subject:
     name = next((name for name in TOLERANCES if dtype == getattr(backend.xp, name, None)), str(dtype))
     setting = Setting(backend, name, bound=True)
     if isinstance(subject, cv.Operator):
+        if max(subject.shape) > LARGEST:
+            raise ValueError(
+                f"a {type(subject).__name__} of {subject.shape[0]} × {subject.shape[1]} is too large to be compared with its "
+                f"dense form; test one of at most {LARGEST} rows and columns"
+            )
         label = type(subject).__name__
         return Subject("operator", label, setting, OperatorExample(label, subject))
     label = str(getattr(subject.model, "name", "") or type(subject.likelihood).__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
@@ -81,6 +82,18 @@ def theorems(case: Case, *, holds: bool) -> list[Exact]:
     ]
     known = (*UNIVERSAL, *SPECIAL.get(scenario.name, ()), *scenario.theorems, *as_near, *_declared(name))
     return [t for t in known if t.approximation == name and t.holds is holds and fnmatchcase(scenario.name, t.scenarios)]
+
+
+def unmatched(subject: str, scenarios: Iterable[str]) -> list[Exact]:
+    """Theorems that plugins give for a subject and that speak of nothing: misspelt."""
+    names = list(scenarios)
+    return [
+        theorem
+        for theorem in _declared(subject)
+        if theorem.approximation != subject
+        or set(theorem.matrices) - set(MATRICES)
+        or not any(fnmatchcase(name, theorem.scenarios) for name in names)
+    ]
 
 
 def _declared(subject: str) -> list[Exact]:

@@ -84,9 +84,10 @@ class Trial:
         return _CASES[type(self.scenario)](self.setting, self.scenario)
 
     def run(self) -> Outcome:
-        """Run it. Only KeyboardInterrupt and SystemExit pass."""
+        """Run it. Only KeyboardInterrupt passes."""
         start = time.perf_counter()
-        message = self._message()
+        # A file name in a message may hold what no file can be written with.
+        message = self._message().encode("utf-8", "backslashreplace").decode()
         scenario = "" if self.scenario is None else self.scenario.name
         outcome = Outcome(self.check.name, scenario, "failed" if message else "passed", message, time.perf_counter() - start)
         gap = self.expectation
@@ -108,8 +109,8 @@ class Trial:
                 warnings.simplefilter("ignore", cv.CurvatureWarning)
                 self.check.function(self.case())
         except CheckFailure as failure:
-            error: Exception = failure
-        except Exception as raised:
+            error: BaseException = failure
+        except (Exception, SystemExit) as raised:  # a subject that ends the process must not end the run, and pass
             error = raised
         else:
             if absent is None:
@@ -134,7 +135,7 @@ class Trial:
         return f"{type(error).__name__} was raised{claimed}: {error}{_place(error)}{source}"
 
 
-def _place(error: Exception) -> str:
+def _place(error: BaseException) -> str:
     """File and line of the innermost frame, for errors that are no check's own."""
     trace = error.__traceback__
     if trace is None:

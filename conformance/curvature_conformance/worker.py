@@ -21,16 +21,24 @@ from .work import Work, fingerprint
 def main() -> None:
     """Serve until the input ends."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's: it keeps what is done and ends its workers
-    answers = _private_output()
-    work = Work.of_dict(json.loads(sys.stdin.readline()))
+    orders, answers = _private_input(), _private_output()
+    work = Work.of_dict(json.loads(orders.readline()))
     subject = subject_of(work.subject, backend=work.backend, device=work.device, dtype=work.dtype)
     trials = plan(subject, selection=work.selection)
     _say(answers, ready=fingerprint(trials))
-    for line in sys.stdin:
+    for line in orders:
         for position in json.loads(line):
             _say(answers, started=position)
             _say(answers, position=position, outcome=asdict(trials[position].run()))
-        _say(answers, done=True)
+
+
+def _private_input() -> TextIO:
+    """The pipe from the parent; what asks for input finds that there is none, and does not take the parent's orders."""
+    orders = os.fdopen(os.dup(sys.stdin.fileno()), encoding="utf-8")
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, sys.stdin.fileno())
+    os.close(nothing)
+    return orders
 
 
 def _private_output() -> TextIO:

@@ -26,6 +26,9 @@ BAD_INPUT = 2
 STANDARD = ("asarray", "matmul", "permute_dims", "linalg", "float64", "isdtype")
 """What tells a namespace of the Array API standard from another module; the conformance suite asks for the rest."""
 
+RESERVED = ("aux", "build", "con", "dist", "nul", "prn", "src", "test", "tests", "venv")
+"""Folders that mean something else: to tools for packages, or to Windows."""
+
 new = typer.Typer(help="Write a project for an approximation or a backend of your own.", no_args_is_help=True)
 
 Name = Annotated[str, typer.Argument(help="Name of the project, and the one to ask for, such as my-method.")]
@@ -82,8 +85,11 @@ def _said_plainly() -> Iterator[None]:
 
 def _values(name: str) -> dict[str, str]:
     module = _module(name)
-    class_name = "".join(part.capitalize() for part in module.split("_"))
-    return {"name": name, "module": module, "class_name": class_name, "version": metadata.version("curvature")}
+    return {"name": name, "module": module, "class_name": _class_name(module), "version": metadata.version("curvature")}
+
+
+def _class_name(module: str) -> str:
+    return "".join(part.capitalize() for part in module.split("_"))
 
 
 def _module(name: str) -> str:
@@ -106,10 +112,11 @@ def _target(name: str, into: Path) -> Path:
 
 def _check_name(name: str) -> None:
     module = _module(name)
-    if not re.fullmatch(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*", name) or iskeyword(module):
+    parts = (module, _class_name(module), *module.split("_"))
+    if not re.fullmatch(r"[a-z][a-z0-9]*([-_][a-z0-9]+)*", name) or any(map(iskeyword, parts)) or name in RESERVED:
         raise BadInput(
             f"{name!r} cannot name a distribution and a module: lower-case letters, digits and single dashes, a letter first, "
-            "and no keyword of Python, such as 'my-method'"
+            "and no word that Python or a file system keeps for itself, such as 'my-method'"
         )
     known: tuple[tuple[str, catalogue.Catalogue[Any]], ...] = (
         ("a backend", catalogue.backends()),
@@ -130,7 +137,7 @@ def _library(namespace: str) -> str:
     Raises:
         BadInput: it is no name, no namespace, or another backend's.
     """
-    if not all(part.isidentifier() for part in namespace.split(".")):
+    if not all(part.isidentifier() and not iskeyword(part) for part in namespace.split(".")):
         raise BadInput(f"--namespace takes the name of a module, such as array_api_strict, got {namespace!r}")
     top = namespace.partition(".")[0]
     if not installed(top):

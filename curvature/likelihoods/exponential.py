@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ..backend import namespace
 from .base import Likelihood, as_outputs
 from .diagonal import diagonal_factor
-from .positive import require_positive, within_unit
+from .positive import representable, require_positive, within_unit
 
 if TYPE_CHECKING:
     from ..backend import Rng
@@ -29,25 +29,30 @@ class Exponential(Likelihood):
         return require_positive(as_outputs(outputs, y, "Exponential"), "Exponential")
 
     def log_prob(self, outputs: Array, y: Array) -> Array:
-        xp = namespace(outputs)
-        return xp.sum(outputs - y * xp.exp(outputs), axis=1)
+        return namespace(outputs).sum(outputs - _in_rates(outputs, y), axis=1)
 
     def sample(self, rng: Rng, outputs: Array) -> Array:
         xp = namespace(outputs)
-        return -xp.log(within_unit(rng.uniform(tuple(outputs.shape), dtype=outputs.dtype))) * xp.exp(-outputs)
+        drawn = within_unit(rng.uniform(tuple(outputs.shape), dtype=outputs.dtype))
+        return representable(-xp.log(drawn) * xp.exp(-outputs))
 
     def score(self, outputs: Array, y: Array) -> Array:
-        return 1.0 - y * namespace(outputs).exp(outputs)
+        return 1.0 - _in_rates(outputs, y)
 
     def hessian_product(self, outputs: Array, y: Array, v: Array) -> Array:
-        return y * namespace(outputs).exp(outputs) * v
+        return _in_rates(outputs, y) * v
 
     def hessian_factor(self, outputs: Array, y: Array) -> Array:
-        xp = namespace(outputs)
-        return diagonal_factor(xp.sqrt(y) * xp.exp(0.5 * outputs))
+        return diagonal_factor(namespace(outputs).sqrt(_in_rates(outputs, y)))
 
     def fisher_product(self, outputs: Array, v: Array) -> Array:
         return v
 
     def fisher_factor(self, outputs: Array) -> Array:
         return diagonal_factor(namespace(outputs).ones_like(outputs))
+
+
+def _in_rates(outputs: Array, y: Array) -> Array:
+    """y exp f, where neither factor need be representable."""
+    xp = namespace(outputs)
+    return xp.exp(outputs + xp.log(y))

@@ -139,13 +139,21 @@ def check_finite(name: str, array: Array, index: int, backend: Backend) -> None:
 
 
 SMALL = 2**16
-"""Arrays of up to so many numbers are looked at on the host: a copy costs no more than a question to an accelerator does, and
-nothing is compiled for their shape."""
+"""Numbers up to which an array is looked at on the host."""
+
+
+def seen_on_host(backend: Backend, array: Array) -> bool:
+    """Whether to look at an array on the host: a small copy costs no more than a question to an accelerator does, and nothing is
+    compiled for its shape. Not what NumPy cannot hold (bfloat16), and not what lies on other hosts, too.
+    """
+    xp = backend.xp
+    known = any(array.dtype == getattr(xp, name) for name in ("float64", "float32", "int64", "int32", "bool"))
+    return known and count(array) <= SMALL and bool(getattr(array, "is_fully_addressable", True))
 
 
 def is_finite(backend: Backend, array: Array) -> bool:
     """Whether no number is NaN or infinite."""
-    if count(array) <= SMALL:
+    if seen_on_host(backend, array):
         return bool(np.all(np.isfinite(backend.to_numpy(array))))
     xp = backend.xp
     # The sum is finite if all are (overflow apart): one cheap pass for good data.

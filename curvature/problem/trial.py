@@ -8,8 +8,8 @@ import numpy as np
 
 from ..backend import Backend
 from ..errors import CurvatureError, ModelError
-from ..trees import count, leaves, tree_map
-from .batch import SMALL, Batch, is_finite
+from ..trees import leaves, tree_map
+from .batch import Batch, is_finite, seen_on_host
 from .functions import as_matrix, returned_function
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _require_unchanged(problem: Problem, given: dict[str, Tree], batch: Batch) -
 
 def _differ(backend: Backend, old: Array, new: Array) -> bool:
     """Whether a number is another one; NaN is not another NaN."""
-    if count(old) <= SMALL:
+    if seen_on_host(backend, old):
         return not np.array_equal(
             backend.to_numpy(old), backend.to_numpy(new), equal_nan=backend.xp.isdtype(old.dtype, "real floating")
         )

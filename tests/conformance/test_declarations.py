@@ -115,3 +115,27 @@ def test_scenarios_are_data_that_no_one_has_written_to() -> None:
         assert np.isfinite(references.hessian).all()
         for matrix in (references.fisher, references.ggn, references.empirical_fisher):
             assert np.linalg.eigvalsh(matrix)[0] >= -1e-12 * np.abs(matrix).max()
+
+
+@pytest.mark.parametrize(
+    "theorem",
+    [
+        Exact("digonal", ("fisher",), "diagonal", "misspelt"),
+        Exact("diagonal", ("fisher",), "diagonal", "misspelt", scenarios="softmx*"),
+        Exact("diagonal", ("fischer",), "diagonal", "misspelt"),
+    ],
+    ids=["approximation", "scenarios", "matrices"],
+)
+def test_a_theorem_that_speaks_of_nothing_is_refused(theorem: Exact) -> None:
+    class Plugin:
+        @cv.hookimpl
+        def curvature_conformance_theorems(self, subject: str) -> Any:
+            return [theorem] if subject == "diagonal" else []
+
+    name = cv.register(Plugin(), name="proves")
+    try:
+        with pytest.raises(ValueError, match="about no scenario or matrix that there is"):
+            run("diagonal")
+        assert run("kfac", fast=True).conforms
+    finally:
+        cv.unregister(name)

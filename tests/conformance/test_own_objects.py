@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 import curvature as cv
 from curvature.operators import Dense
-from curvature_conformance import all_checks, issues, run, subject_of
+from curvature_conformance import LikelihoodExample, all_checks, issues, run, subject_of
 
 NUMPY = cv.backend("numpy")
 
@@ -161,3 +162,87 @@ def test_the_command_takes_a_file(tmp_path: Any) -> None:
     result = CliRunner().invoke(app, ["conform", str(tmp_path / "other.py")])
     assert result.exit_code == 2
     assert "there is no file" in " ".join(result.output.split())
+
+
+# What must not be taken for a defect ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_network_with_kinks_conforms(seed: int, dtype: str) -> None:
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(seed)
+    kind = getattr(torch, dtype)
+    net = torch.nn.Sequential(torch.nn.Linear(20, 64), torch.nn.ReLU(), torch.nn.Linear(64, 5)).to(kind)
+    assert issues(cv.Problem(net, cv.Categorical(), (torch.randn(9, 20, dtype=kind), torch.randint(0, 5, (9,))))) == []
+
+
+def test_inputs_of_another_scale_conform() -> None:
+    rng = np.random.default_rng(5)
+    x = 255.0 * rng.random((9, 3))
+    assert issues(problem().at(data=(x, rng.integers(0, 2, 9)))) == []
+    sizes = {"first": np.array([[1000.0, 0.5], [0.5, 0.5], [0.5, 0.5]]), "second": np.ones((2, 2))}
+    assert issues(cv.Problem((network, sizes), cv.Categorical(), (x / 255, rng.integers(0, 2, 9)))) == []
+
+
+def test_an_optimum_conforms() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((6, 3)), rng.standard_normal((6, 1))
+    best = np.linalg.lstsq(x, y, rcond=None)[0]
+    assert issues(cv.Problem((lambda p, x: x @ p, best), cv.Gaussian(), (x, y))) == []
+
+
+def test_masked_examples_at_the_beginning_conform() -> None:
+    rng = np.random.default_rng(0)
+    weights = np.array([0.0] * 7 + [1.0, 2.0])
+    data = (rng.standard_normal((9, 3)), rng.integers(0, 2, 9), weights)
+    assert issues(problem().at(data=data)) == []
+
+
+def test_an_operator_that_is_definite_but_for_rounding_conforms_in_float32() -> None:
+    basis = np.linalg.qr(np.random.default_rng(3).standard_normal((5, 5)))[0]
+    for lowest in (-0.015, -1e-7):
+        matrix = (basis * np.array([lowest, 0.1, 0.2, 0.5, 1.0])) @ basis.T
+        assert issues(Dense(((matrix + matrix.T) / 2).astype(np.float32), backend=NUMPY, symmetric=True)) == []
+
+
+def test_an_operator_that_is_too_large_is_refused_before_it_is_made_dense() -> None:
+    with pytest.raises(ValueError, match="too large to be compared with its dense form"):
+        issues(cv.operators.Diagonal(np.ones(3000), backend=NUMPY))
+
+
+def test_a_likelihood_with_points_of_its_own_is_tested_by_them() -> None:
+    class Shifted(cv.Poisson):
+        """Somebody else's, and not normalised."""
+
+        def log_prob(self, outputs: Any, y: Any) -> Any:
+            return super().log_prob(outputs, y) + 7.0
+
+    counts, outputs = np.arange(60.0)[:, None], np.array([[0.9], [-0.6]])
+    sound = LikelihoodExample("mine", cv.Poisson(), outputs, counts, np.ones(60))
+    assert issues(sound) == []
+    found = issues(LikelihoodExample("mine", Shifted(), outputs, counts, np.ones(60)))
+    assert any("the-density-is-normalised" in message for message in found)
+
+
+def test_a_subject_that_ends_the_process_fails() -> None:
+    def leaves(params: Any, x: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 9:
+            sys.exit(0)
+        return network(params, x)
+
+    calls: list[int] = []
+    found = issues(problem(leaves))
+    assert any("SystemExit was raised" in message for message in found)
+
+
+def test_a_message_that_no_file_can_hold_is_kept(tmp_path: Any) -> None:
+    class Raises(Dense):
+        def trace(self) -> Any:
+            raise OSError("cannot read \udcff.dat")
+
+    report = run(dense(Raises))
+    path = tmp_path / "report.json"
+    report.write(path)
+    assert "udcff.dat" in path.read_text(encoding="utf-8")

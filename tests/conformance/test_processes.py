@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,100 @@ def test_a_process_that_dies_fails_the_check_that_it_ran(tmp_path: Path, monkeyp
     assert [outcome.name for outcome in report.failures] == [victim]
     assert "SIGKILL" in report.failures[0].message
     assert "last words" in report.failures[0].message
+
+
+BETWEEN = """
+import os
+
+real = os.fdopen
+
+class Answers:
+    def __init__(self, file):
+        self.file, self.text = file, ""
+
+    def write(self, text):
+        self.text = text
+        self.file.write(text)
+
+    def flush(self):
+        self.file.flush()
+        if '"outcome"' in self.text and os.environ["KILL_AT"] in self.text:
+            os._exit(7)
+
+def fdopen(descriptor, mode="r", **options):
+    file = real(descriptor, mode, **options)
+    return Answers(file) if mode == "w" else file
+
+os.fdopen = fdopen
+"""
+
+
+def test_a_process_that_dies_between_two_checks_leaves_none_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, orders, trials = work("diagonal", Selection(scenarios="softmax-regression/plain"))
+    planted(tmp_path, monkeypatch, BETWEEN)
+    monkeypatch.setenv("KILL_AT", trials[3].check.name)
+    report = perform_in_processes(orders, subject, trials, 1)
+    assert [outcome.name for outcome in report.outcomes] == [trial.name for trial in trials]
+    assert [outcome.name for outcome in report.failures] == [trials[4].name]
+    assert "exit status 7" in report.failures[0].message
+
+
+FORKS = """
+import os, time
+from curvature_conformance import trial
+
+real = trial.Trial.run
+
+def run(self):
+    if self.name == os.environ["KILL_AT"]:
+        if os.fork() == 0:
+            time.sleep(60)
+        os.kill(os.getpid(), 9)
+    return real(self)
+
+trial.Trial.run = run
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes do not fork here")
+def test_a_child_of_a_process_that_died_keeps_nobody_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, orders, trials = work("diagonal", Selection(scenarios="softmax-regression/plain"))
+    planted(tmp_path, monkeypatch, FORKS)
+    monkeypatch.setenv("KILL_AT", trials[2].name)
+    start = time.perf_counter()
+    report = perform_in_processes(orders, subject, trials, 1)
+    assert time.perf_counter() - start < 45
+    assert [outcome.name for outcome in report.failures] == [trials[2].name]
+
+
+ASKS = """
+from curvature_conformance import trial
+
+real = trial.Trial.run
+
+def run(self):
+    try:
+        input()
+    except EOFError:
+        pass
+    return real(self)
+
+trial.Trial.run = run
+"""
+
+
+def test_a_check_that_asks_for_input_gets_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    subject, orders, trials = work("diagonal", Selection(scenarios="softmax-regression/plain"))
+    planted(tmp_path, monkeypatch, ASKS)
+    assert perform_in_processes(orders, subject, trials, 1).conforms
+
+
+def test_what_does_not_come_back_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    _, orders, trials = work("diagonal")
+    workers = Workers(orders, trials, 2, {})
+    monkeypatch.setattr(workers, "_next_group", lambda: None)
+    with pytest.raises(WorkerError, match=f"0 of {len(trials)} checks came back"):
+        workers.run()
 
 
 def test_a_process_that_cannot_start_is_an_error_with_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

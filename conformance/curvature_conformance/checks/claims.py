@@ -36,6 +36,26 @@ def every_capability_has_a_claim(setting: Setting) -> None:
 def global_state_stays_as_it_is(setting: Setting) -> None:
     """Using the backend changes no default dtype, random state, floating-point error handling, warning filter or environment."""
     before = _state(setting)
+    _use(setting)
+    # A library that is imported bit by bit may add a filter of its own at the first use, but not at each.
+    once = _state(setting)
+    _use(setting)
+    after = _state(setting)
+    for name, value in before.items():
+        expected = once[name] if name == _FILTERS else value
+        expect(
+            after[name] == expected,
+            f"{name} after using the backend",
+            str(after[name])[:80],
+            formula=str(expected)[:80],
+            causes="a flag set at import or in a function: the user's program changes behind his back",
+        )
+
+
+_FILTERS = "the number of warning filters"
+
+
+def _use(setting: Setting) -> None:
     be = setting.backend
     be.rng(0).normal((3,), dtype=setting.dtype)
     matrix = setting.asarray(np.eye(3))
@@ -44,15 +64,6 @@ def global_state_stays_as_it_is(setting: Setting) -> None:
     be.solve_triangular(matrix, matrix)
     if be.capabilities["hvp"].supported:
         be.hvp(phi_on(setting), at(setting, np.zeros(3)), at(setting, np.ones(3)))
-    after = _state(setting)
-    for name, value in before.items():
-        expect(
-            after[name] == value,
-            f"{name} after using the backend",
-            str(after[name])[:80],
-            formula=str(value)[:80],
-            causes="a flag set at import or in a function: the user's program changes behind his back",
-        )
 
 
 def _state(setting: Setting) -> dict[str, object]:
@@ -63,6 +74,6 @@ def _state(setting: Setting) -> dict[str, object]:
         "the default device": str(getattr(xp.zeros(1), "device", None)),
         "numpy.random's global state": hash(repr(np.random.get_state())),  # noqa: NPY002
         "numpy.geterr()": tuple(sorted(np.geterr().items())),
-        "the number of warning filters": len(warnings.filters),
+        _FILTERS: len(warnings.filters),
         "os.environ": hash(frozenset(os.environ.items())),
     }

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterable
 
-from curvature.registry import catalogue
+from curvature.registry import catalogue, plugins
 from curvature.registry.records import BY_HAND
 
 from ..checklist import CONTRACT, check
@@ -20,20 +21,29 @@ import sys
 before = set(sys.modules)
 {statement}
 new = set(sys.modules) - before
-print(*sorted(name for name in {forbidden!r} if name in new))
+print("\\nimported:", *sorted(name for name in {forbidden!r} if name in new))
 """
 
 
-def require_light(what: str, statement: str, forbidden: Iterable[str]) -> None:
-    """Raise if a fresh process that runs ``statement`` comes to hold a framework."""
+def require_light(what: str, plugin: str, statement: str, forbidden: Iterable[str]) -> None:
+    """Raise if a fresh process that runs ``statement``, with no other plugin than ``plugin``, comes to hold a framework."""
     program = _PROGRAM.format(statement=statement, forbidden=sorted(set(forbidden)))
-    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    others = ",".join(sorted({info.name for info in plugins()} - {plugin}))
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program],
+        env=os.environ | {"CURVATURE_DISABLE_PLUGINS": others},
+        capture_output=True,
+        encoding="utf-8",
+        errors="backslashreplace",
+        check=False,
+    )
     if done.returncode:
         raise CheckFailure(what, f"a fresh process ended with {done.stderr.strip().splitlines()[-1:]}", formula="no error")
+    imported = done.stdout.rpartition("imported:")[2].strip()
     expect(
-        not done.stdout.strip(),
+        not imported,
         what,
-        f"{done.stdout.strip()} imported",
+        f"{imported} imported",
         formula="no framework is imported before it is asked for: `import curvature` takes half a second",
         causes="an import at the head of the plugin's module; name what is heavy by a loader, 'module:attribute'",
     )
@@ -48,10 +58,11 @@ def _registered_backend(setting: Setting) -> bool:
 @check("backend", "claims", applies=_registered_backend, source=CONTRACT)
 def registering_imports_no_framework(setting: Setting) -> None:
     """A program that only looks at which backends there are does not import this backend's framework."""
-    requires = catalogue.backends().find(setting.backend.name).spec.requires
-    forbidden = {*_HEAVY, *(name for name in requires if name != "numpy")}
+    entry = catalogue.backends().find(setting.backend.name)
+    forbidden = {*_HEAVY, *(name for name in entry.spec.requires if name != "numpy")}
     require_light(
-        f"looking at the plugins, {setting.backend.name!r} among them",
+        f"looking at which backends there are, {setting.backend.name!r} alone",
+        entry.plugin.name,
         "import curvature\nfrom curvature.registry import catalogue\ncatalogue.backends().names",
         forbidden,
     )
@@ -67,6 +78,7 @@ def loading_imports_no_framework(setting: Setting) -> None:
     """A program that loads the approximation, and no array of a framework, does not import one."""
     require_light(
         f"curvature.approximation({setting.label!r})",
+        catalogue.approximations().find(setting.label).plugin.name,
         f"import curvature\ncurvature.approximation({setting.label!r})",
         _HEAVY,
     )

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..case_base import OperatorCaseBase
+from ..case_base import Form, OperatorCaseBase
 from ..checklist import check
-from .forms import DEFINITE
+from .forms import DEFINITE, SYMMETRIC
 
 _RELATIVE = (0.03, 1.0, 30.0)
 
 
 def dampings(case: OperatorCaseBase, dense: np.ndarray) -> tuple[float, ...]:
     """A weak, a moderate and a strong damping relative to the mean eigenvalue."""
+    if case.form < Form.DEFINITE:
+        return (2.0 * float(np.linalg.norm(dense, 2)) or 1.0,)  # enough for A + λI to be positive definite
     mean = float(np.trace(dense)) / case.size
     return tuple(factor * (mean if mean > 0 else 1.0) for factor in _RELATIVE)
 
@@ -28,7 +30,7 @@ _CAUSES = (
 )
 
 
-@check("operator", "inverses", applies=DEFINITE, source="Tikhonov 1963: damping is added to the matrix itself")
+@check("operator", "inverses", applies=SYMMETRIC, source="Tikhonov 1963: damping is added to the matrix itself")
 def solve_undoes_the_product(case: OperatorCaseBase) -> None:
     """solve(v, damping) is exactly (A + λI)⁻¹ v for weak and strong damping, vectors, matrices and trees."""
     operator = case.operator()

@@ -23,8 +23,20 @@ def _has_points(case: LikelihoodCase) -> bool:
     return case.scenario.points is not None
 
 
+def _can_draw(case: LikelihoodCase) -> bool:
+    return type(case.likelihood).sample is not cv.Likelihood.sample
+
+
+def _has_targets(case: LikelihoodCase) -> bool:
+    return _can_draw(case) or _has_points(case)
+
+
 def _some_targets(case: LikelihoodCase) -> np.ndarray:
     """One y for each example, on the host."""
+    if not _can_draw(case):
+        points = case.scenario.points
+        assert points is not None
+        return np.stack([points[0] for _ in case.outputs])
     # As many as the other check draws: what compiles does so once for each number.
     draws = [case.setting.numpy(case.drawn(n, _DRAWS, SEED + n)[1])[0] for n in range(len(case.outputs))]
     return np.stack(draws)
@@ -50,7 +62,7 @@ def the_density_is_normalised(case: LikelihoodCase) -> None:
         )
 
 
-@check("likelihood", "likelihood", source="Fisher 1925; Lehmann and Casella 1998, section 2.5")
+@check("likelihood", "likelihood", applies=_has_targets, source="Fisher 1925; Lehmann and Casella 1998, section 2.5")
 def the_score_is_the_derivative(case: LikelihoodCase) -> None:
     """score is ∂ log_prob/∂f, by central differences."""
     setting, likelihood, h = case.setting, case.likelihood, _step(case)
@@ -75,7 +87,12 @@ def the_score_is_the_derivative(case: LikelihoodCase) -> None:
     )
 
 
-@check("likelihood", "likelihood", source="Lehmann and Casella 1998, section 2.5; Horn and Johnson 2013, theorem 7.2.6")
+@check(
+    "likelihood",
+    "likelihood",
+    applies=_has_targets,
+    source="Lehmann and Casella 1998, section 2.5; Horn and Johnson 2013, theorem 7.2.6",
+)
 def the_hessian_is_the_second_derivative(case: LikelihoodCase) -> None:
     """hessian_product is -∂² log_prob/∂f² times v, by differences of the score, and hessian_factor a root of it."""
     setting, likelihood, h = case.setting, case.likelihood, _step(case)
@@ -126,6 +143,29 @@ def _require_refused(case: LikelihoodCase, f: Array, y: Array) -> None:
         f"an array of shape {tuple(factor.shape)}",
         formula="NotPositiveDefiniteError: no real S has S Sᵀ = H",
         causes="roots of absolute values, the factor of the Fisher information in its place",
+    )
+
+
+@check(
+    "likelihood",
+    "likelihood",
+    applies=lambda case: case.likelihood.canonical and _has_targets(case),
+    source="Martens 2020, section 9.2",
+)
+def a_natural_parameter_has_its_fisher_for_a_hessian(case: LikelihoodCase) -> None:
+    """Where ``canonical`` is said, hessian_product is fisher_product, whatever y."""
+    setting, likelihood = case.setting, case.likelihood
+    f = setting.asarray(case.outputs)
+    y = likelihood.check(f, setting.asarray(_some_targets(case)))
+    v = setting.asarray(setting.normal(*case.outputs.shape, seed=4))
+    expect_close(
+        setting,
+        likelihood.hessian_product(f, y, v),
+        setting.numpy(likelihood.fisher_product(f, v)).astype(float),
+        "hessian_product(f, y, v) with canonical = True",
+        formula="fisher_product(f, v): the second derivative of -log p in a natural parameter does not depend on y",
+        causes="canonical inherited from a likelihood of which this is a reparametrisation, a scale in one of the two",
+        tolerance=100,
     )
 
 
@@ -192,7 +232,7 @@ def the_fisher_is_the_variance_of_the_score(case: LikelihoodCase) -> None:
         )
 
 
-@check("likelihood", "likelihood", source="Fisher 1925; Lehmann and Casella 1998, section 2.5")
+@check("likelihood", "likelihood", applies=_can_draw, source="Fisher 1925; Lehmann and Casella 1998, section 2.5")
 def draws_have_the_moments_of_the_score(case: LikelihoodCase) -> None:
     """The scores of 4000 draws have mean zero and the Fisher information as covariance, to six standard errors."""
     setting, likelihood = case.setting, case.likelihood

@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -390,18 +391,34 @@ def refuses(self: Any, *args: Any, **options: Any) -> Any:
     raise cv.UnsupportedError("not here")
 
 
+_SHADOW = """
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import tensorflow
+
+here, shadow = str(Path(__file__).parent.parent), sys.modules.pop(__name__)
+sys.path.remove(here)
+found = find_spec(__name__)
+sys.path.insert(0, here)
+sys.modules[__name__] = shadow
+__path__ = list(found.submodule_search_locations)
+__file__ = found.origin
+exec(compile(Path(__file__).read_text(encoding="utf-8"), __file__, "exec"))
+"""
+
+
 @contextmanager
 def a_heavy_plugin() -> Iterator[None]:
-    """A distribution whose plugin imports a framework, on the path of every process that is started."""
+    """The library's plugins with an import of a framework at their heads, on the path of every process that is started."""
     before = os.environ.get("PYTHONPATH")
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (folder / "heavy-1.dist-info").mkdir()
-        (folder / "heavy-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: heavy\nVersion: 1\n")
-        (folder / "heavy-1.dist-info" / "entry_points.txt").write_text("[curvature]\nheavy = heavy_plugin\n")
-        (folder / "heavy_plugin.py").write_text("import tensorflow\n")
-        (folder / "tensorflow.py").write_text("")
-        os.environ["PYTHONPATH"] = os.pathsep.join([name, *([before] if before else sys.path)])
+        for plugin in {entry.value for entry in metadata.entry_points(group="curvature") if entry.value.startswith("curvature_")}:
+            (Path(name) / plugin).mkdir()
+            (Path(name) / plugin / "__init__.py").write_text(_SHADOW, encoding="utf-8")
+        (Path(name) / "tensorflow.py").write_text("", encoding="utf-8")
+        os.environ["PYTHONPATH"] = os.pathsep.join([name, *(entry for entry in sys.path if entry)])
         try:
             yield
         finally:

@@ -83,11 +83,18 @@ class FisherForHessian(cv.Gamma):
         return self.fisher_factor(outputs)
 
 
+class NotNatural(cv.Exponential):
+    """Called natural, and not: a log rate."""
+
+    canonical = True
+
+
 def _mutant(name: str, likelihood: type[cv.Likelihood], check: str, *words: str, **options: Any) -> Mutant:
     return Mutant(name, "likelihood", lambda backend: likelihood(**options), f"likelihood/{check}", "*", words, {})
 
 
 MUTANTS = (
+    _mutant("a parameter called natural", NotNatural, "a-natural-parameter-has-its-fisher-for-a-hessian", "canonical inherited"),
     _mutant("the gradient of the loss for the score", ScoreOfTheLoss, "the-score-is-the-derivative", "sign is wrong"),
     _mutant("no factorial", WithoutFactorial, "the-density-is-normalised", "log y!"),
     _mutant(

@@ -1,6 +1,7 @@
 """What an evaluation leaves behind, and what is asked of functions."""
 
 import gc
+import math
 import weakref
 
 import pytest
@@ -84,3 +85,12 @@ def test_the_graph_is_freed_with_the_object():
         assert outputs.shape == (N, 3)
     finally:
         gc.enable()
+
+
+def test_a_problem_in_a_precision_that_numpy_has_not() -> None:
+    kind = torch.bfloat16
+    data = (torch.ones((3, 2), dtype=kind), torch.asarray([0, 1, 1]))
+    problem = cv.Problem((lambda w, x: x @ w, torch.ones((2, 2), dtype=kind)), cv.Categorical(), data)
+    assert float(problem.loss()) == pytest.approx(math.log(2), rel=1e-2)
+    with pytest.raises(cv.ModelError, match="NaN or infinite"):
+        cv.Problem((lambda w, x: x @ w, torch.full((2, 2), float("nan"), dtype=kind)), cv.Categorical(), data)

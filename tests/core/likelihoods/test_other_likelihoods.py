@@ -393,3 +393,12 @@ def test_targets_that_cannot_be_are_named(be, likelihood, y, words):
 def test_outputs_that_are_no_pairs_are_refused(be, likelihood, pair):
     with pytest.raises(cv.ModelError, match=pair):
         likelihood.check(be.asarray(np.zeros((2, 3))), be.asarray(np.ones(2)))
+
+
+@pytest.mark.parametrize("rate", [-95.0, 0.0, 95.0, 103.0])
+def test_exponential_draws_are_targets_at_any_rate(be, rate):
+    """In float32 exp(103) is infinite and its inverse zero: a draw is none of both, and its score is finite."""
+    outputs = be.asarray(np.full((500, 1), rate), dtype="float32")
+    likelihood = cv.Exponential()
+    y = likelihood.check(outputs, likelihood.sample(be.rng(0), outputs))
+    assert np.all(np.isfinite(be.to_numpy(likelihood.score(outputs, y))))
