@@ -16,8 +16,8 @@ import numpy as np
 
 import curvature as cv
 
-from .case import Case
-from .case_base import SEED
+from .cases.base import SEED
+from .cases.on_scenario import Case
 from .scenario import Scenario
 from .scenarios import all_scenarios
 from .subject import backend_subject

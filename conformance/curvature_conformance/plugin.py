@@ -12,10 +12,10 @@ import pytest
 
 import curvature as cv
 
-from .runner import plan
-from .selection import Selection
+from .running.runner import plan
+from .running.selection import Selection
+from .running.trial import Trial
 from .subject import backend_subject, subject_of
-from .trial import Trial
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

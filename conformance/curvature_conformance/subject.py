@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 import curvature as cv
 
+from .cases.of_likelihood import LikelihoodExample, example_of, shipped
+from .cases.of_operator import OperatorExample
+from .cases.of_problem import ProblemExample
 from .checklist import Kind
-from .likelihood_case import LikelihoodExample, example_of, shipped
-from .operator_case import OperatorExample
-from .problem_case import ProblemExample
 from .scenario import Scenario
 from .scenarios import all_scenarios
 from .setting import TOLERANCES, Setting

@@ -19,11 +19,11 @@ from typing import Any, ClassVar
 
 import pytest
 
-from .expectations import Expectation
-from .runner import plan
-from .selection import Selection
+from .running.expectations import Expectation
+from .running.runner import plan
+from .running.selection import Selection
+from .running.trial import Trial
 from .subject import Subject, subject_of
-from .trial import Trial
 
 
 def check_trial(trial: Trial) -> None:

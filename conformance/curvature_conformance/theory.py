@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from curvature.registry import hooks
 
-from .case import Case
+from .cases.on_scenario import Case
 from .scenario import FISHER_TYPE, MATRICES, Exact
 
 UNIVERSAL = (

@@ -22,7 +22,7 @@ from .training.problems import BadInput
 
 if TYPE_CHECKING:
     from curvature_conformance import Outcome, Report, Selection, Subject, Trial
-    from curvature_conformance.work import Work
+    from curvature_conformance.running.work import Work
 
 FAILED, USAGE, NOT_RUN, INTERRUPTED = 1, 2, 3, 130
 
@@ -59,9 +59,10 @@ def conform(
     Exit codes: 0 it conforms; 1 it does not (or no check was run); 2 bad usage, such as an unknown name; 3 not run,
     because the backend cannot be used here (1 with --require); 130 interrupted.
     """
-    from curvature_conformance import Selection, UnknownSubjectError, plan, provenance, subject_of
-    from curvature_conformance.report_format import names_a_commit
-    from curvature_conformance.work import Work
+    from curvature_conformance import Selection, UnknownSubjectError, plan, subject_of
+    from curvature_conformance.reports import provenance
+    from curvature_conformance.reports.format import names_a_commit
+    from curvature_conformance.running.work import Work
 
     console, errors = Console(), Console(stderr=True)
     provenance.ask_for_full_precision()
@@ -135,7 +136,7 @@ def _check_writable(report: Path | None) -> None:
     """Say before the run, not after it, that its report cannot be written."""
     if report is None:
         return
-    from curvature_conformance.report import check_suffix
+    from curvature_conformance.reports.report import check_suffix
 
     check_suffix(report)
     if not report.parent.is_dir():
@@ -151,8 +152,8 @@ def _perform(
     subject: Subject, work: Work | None, trials: list[Trial], processes: int | None, console: Console, selection: Selection
 ) -> Report:
     from curvature_conformance import perform, perform_in_processes
-    from curvature_conformance.processes import WorkerError, cores
-    from curvature_conformance.provenance import device_kind
+    from curvature_conformance.reports.provenance import device_kind
+    from curvature_conformance.running.processes import WorkerError, cores
 
     if processes is None:
         processes = cores() if device_kind(str(subject.setting.device)) == "cpu" else 1

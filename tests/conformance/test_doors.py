@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 
 import curvature as cv
 from curvature.cli.app import app
-from curvature_conformance import issues, plan, provenance, run, subject_of
-from curvature_conformance.report_format import defects, file_stem
+from curvature_conformance import issues, plan, run, subject_of
+from curvature_conformance.reports import provenance
+from curvature_conformance.reports.format import defects, file_stem
 
 
 def command(*arguments: str) -> Any:
@@ -92,7 +93,7 @@ def test_an_unusable_backend_is_not_run() -> None:
 
 
 def test_ctrl_c_shows_what_was_done(monkeypatch: pytest.MonkeyPatch) -> None:
-    from curvature_conformance import trial
+    from curvature_conformance.running import trial
 
     real, count = trial.Trial.run, iter(range(100))
 

@@ -14,9 +14,9 @@ import pytest
 
 import curvature as cv
 from curvature_conformance import Selection, perform_in_processes, plan, run, subject_of
-from curvature_conformance import environment as environments
-from curvature_conformance.processes import WorkerError, Workers
-from curvature_conformance.work import Work, fingerprint, groups
+from curvature_conformance.running import environment as environments
+from curvature_conformance.running.processes import WorkerError, Workers
+from curvature_conformance.running.work import Work, fingerprint, groups
 
 PART = Selection(scenarios="*regression/plain")
 
@@ -48,7 +48,7 @@ def test_groups_hold_every_trial_once_and_a_family_together() -> None:
 KILLS = """
 import os
 import curvature as cv
-from curvature_conformance import trial
+from curvature_conformance.running import trial
 
 real = trial.Trial.run
 
@@ -118,7 +118,7 @@ def test_a_process_that_dies_between_two_checks_leaves_none_out(tmp_path: Path, 
 
 FORKS = """
 import os, time
-from curvature_conformance import trial
+from curvature_conformance.running import trial
 
 real = trial.Trial.run
 
@@ -145,7 +145,7 @@ def test_a_child_of_a_process_that_died_keeps_nobody_waiting(tmp_path: Path, mon
 
 
 ASKS = """
-from curvature_conformance import trial
+from curvature_conformance.running import trial
 
 real = trial.Trial.run
 
@@ -223,7 +223,7 @@ def test_ctrl_c_keeps_what_is_done_and_ends_the_workers(tmp_path: Path) -> None:
     program = (
         "import sys, _thread, threading\n"
         "from curvature.cli import main\n"
-        "from curvature_conformance import processes\n"
+        "from curvature_conformance.running import processes\n"
         "seen = []\n"
         "real = processes.Outcome\n"
         "def outcome(*a, **k):\n"

@@ -16,8 +16,9 @@ import array_api_strict
 import pytest
 
 import curvature as cv
-from curvature_conformance import Selection, provenance, run
-from curvature_conformance.report_format import defects, file_stem
+from curvature_conformance import Selection, run
+from curvature_conformance.reports import provenance
+from curvature_conformance.reports.format import defects, file_stem
 
 FOLDER = Path(__file__).resolve().parents[2] / "conformance" / "reports"
 KEPT = sorted(FOLDER.glob("*.json"))
@@ -157,7 +158,7 @@ def test_full_precision_is_asked_for_before_a_framework_is_loaded(tmp_path: Path
     """The command sets the environment first; what the user has set stays."""
     code = (
         "import os, sys\n"
-        "from curvature_conformance import provenance\n"
+        "from curvature_conformance.reports import provenance\n"
         "assert not {'torch', 'jax', 'cupy'} & set(sys.modules)\n"
         "provenance.ask_for_full_precision()\n"
         "print(provenance.environment())"

@@ -17,7 +17,7 @@ from curvature_conformance import support
 ROOT = Path(__file__).resolve().parents[2]
 REPORTS = ROOT / "conformance" / "reports"
 PAGE = (ROOT / "docs" / "support.md").read_text(encoding="utf-8")
-REMEDY = "python -m curvature_conformance.support conformance/reports > docs/support.md"
+REMEDY = "python -m curvature_conformance.reports.support conformance/reports > docs/support.md"
 
 
 def test_the_page_is_the_one_that_is_generated() -> None:

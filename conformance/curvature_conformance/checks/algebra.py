@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..case_base import Form, OperatorCaseBase
+from ..cases.base import Form, OperatorCaseBase
 from ..checklist import CONTRACT, check
 from .forms import SQUARE
 from .inverses import damped, dampings

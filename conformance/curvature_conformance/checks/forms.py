@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..case_base import Form
+from ..cases.base import Form
 
 
 def _at_least(form: Form) -> Callable[[Any], bool]:

@@ -8,11 +8,11 @@ import numpy as np
 
 import curvature as cv
 
-from ..case_base import SEED
+from ..cases.base import SEED
+from ..cases.of_likelihood import LikelihoodCase
 from ..checklist import check
 from ..diagnosis import diagnose
 from ..failures import CheckFailure, deviation, expect, expect_close
-from ..likelihood_case import LikelihoodCase
 
 Array = Any
 

@@ -8,7 +8,7 @@ import numpy as np
 
 import curvature as cv
 
-from ..case import Case
+from ..cases.on_scenario import Case
 from ..checklist import CONTRACT, check
 from ..failures import deviation, expect
 from ..theory import PIECEWISE_LINEAR

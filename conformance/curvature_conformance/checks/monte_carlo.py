@@ -6,8 +6,8 @@ import numpy as np
 
 import curvature as cv
 
-from ..case import Case
-from ..case_base import SEED
+from ..cases.base import SEED
+from ..cases.on_scenario import Case
 from ..checklist import CONTRACT, check
 from ..failures import expect
 

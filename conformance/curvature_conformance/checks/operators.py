@@ -9,7 +9,7 @@ import numpy as np
 
 import curvature as cv
 
-from ..case_base import OperatorCaseBase
+from ..cases.base import OperatorCaseBase
 from ..checklist import CONTRACT, check
 from ..failures import expect
 from .forms import ANY

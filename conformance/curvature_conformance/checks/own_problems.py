@@ -14,10 +14,10 @@ import numpy as np
 import curvature as cv
 from curvature.trees import leaves
 
+from ..cases.of_problem import ProblemCase
 from ..checklist import CONTRACT, check
 from ..diagnosis import diagnose
 from ..failures import CheckFailure, deviation, expect
-from ..problem_case import ProblemCase
 
 _DIFFERENCES = "central differences at the step where they settle (Ridders 1982)"
 

@@ -6,7 +6,7 @@ import numpy as np
 
 import curvature as cv
 
-from ..case import Case
+from ..cases.on_scenario import Case
 from ..checklist import CONTRACT, check
 from ..failures import expect
 from ..setting import leaves

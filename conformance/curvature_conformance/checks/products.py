@@ -6,8 +6,8 @@ import numpy as np
 
 import curvature as cv
 
-from ..case import Case
-from ..case_base import OperatorCaseBase
+from ..cases.base import OperatorCaseBase
+from ..cases.on_scenario import Case
 from ..checklist import CONTRACT, check
 from ..failures import CheckFailure, expect
 from ..scenario import FISHER_TYPE

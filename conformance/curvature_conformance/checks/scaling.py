@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..case import Case
+from ..cases.on_scenario import Case
 from ..checklist import CONTRACT, check
 from ..failures import deviation, expect
 from ..scenario import FISHER_TYPE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..case_base import SEED, OperatorCaseBase
+from ..cases.base import SEED, OperatorCaseBase
 from ..checklist import check
 from ..failures import expect
 from .forms import DEFINITE, SQUARE, SYMMETRIC

@@ -9,10 +9,10 @@ from typing import Any, Literal
 
 import curvature as cv
 
-from ..runner import plan
-from ..selection import Selection
+from ..running.runner import plan
+from ..running.selection import Selection
+from ..running.trial import Outcome
 from ..subject import subject_of
-from ..trial import Outcome
 
 Kind = Literal["backend", "matrix", "approximation", "operator", "likelihood", "problem"]
 

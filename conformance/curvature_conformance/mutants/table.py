@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import curvature as cv
 
 from ..checklist import all_checks
-from ..selection import Selection
+from ..running.selection import Selection
 from .mutant import Mutant
 
 _HEAD = """# Planted defects

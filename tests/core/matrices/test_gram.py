@@ -9,7 +9,7 @@ import pytest
 
 import curvature as cv
 from curvature.matrices import inner_products
-from curvature_conformance.case import Case
+from curvature_conformance.cases.on_scenario import Case
 from curvature_conformance.scenarios import own_scenarios
 from curvature_conformance.setting import Setting
 

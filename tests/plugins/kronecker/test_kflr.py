@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import curvature as cv
-from curvature_conformance.case import Case
+from curvature_conformance.cases.on_scenario import Case
 from curvature_conformance.scenarios import all_scenarios
 from curvature_conformance.setting import Setting
 

@@ -8,7 +8,7 @@ import pytest
 import curvature as cv
 from curvature import nn
 from curvature.operators import Kronecker, KroneckerEigen
-from curvature_conformance.case import Case
+from curvature_conformance.cases.on_scenario import Case
 from curvature_conformance.scenarios import all_scenarios
 from curvature_conformance.setting import Setting
 

@@ -9,16 +9,16 @@ from typing import Any, Literal
 
 import curvature as cv
 
-from .case import Case
-from .checklist import Check
+from ..cases.of_likelihood import LikelihoodCase, LikelihoodExample
+from ..cases.of_operator import OperatorCase, OperatorExample
+from ..cases.of_problem import ProblemCase, ProblemExample
+from ..cases.on_scenario import Case
+from ..checklist import Check
+from ..failures import CheckFailure
+from ..scenario import Scenario
+from ..setting import Setting
+from ..subject import Example
 from .expectations import Expectation
-from .failures import CheckFailure
-from .likelihood_case import LikelihoodCase, LikelihoodExample
-from .operator_case import OperatorCase, OperatorExample
-from .problem_case import ProblemCase, ProblemExample
-from .scenario import Scenario
-from .setting import Setting
-from .subject import Example
 
 Status = Literal["passed", "failed", "declared", "stale"]
 

@@ -11,9 +11,9 @@ import numpy as np
 
 import curvature as cv
 
-from .case_base import Form, OperatorCaseBase
-from .scenario import References, Scenario
-from .setting import Setting, leaves
+from ..scenario import References, Scenario
+from ..setting import Setting, leaves
+from .base import Form, OperatorCaseBase
 
 
 @dataclass(frozen=True, eq=False)

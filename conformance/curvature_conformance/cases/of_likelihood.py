@@ -11,7 +11,7 @@ import numpy as np
 
 import curvature as cv
 
-from .setting import Setting
+from ..setting import Setting
 
 Array = Any
 

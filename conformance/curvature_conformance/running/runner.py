@@ -9,14 +9,15 @@ from typing import Any
 
 import curvature as cv
 
-from . import environment, theory
+from .. import theory
+from ..checklist import Check, all_checks
+from ..reports.report import Report
+from ..subject import Subject, subject_of
+from . import environment
 from . import expectations as gaps
-from .checklist import Check, all_checks
 from .expectations import Expectation
 from .processes import Workers
-from .report import Report
 from .selection import WHOLE, Selection
-from .subject import Subject, subject_of
 from .trial import Outcome, Trial
 from .work import Work
 

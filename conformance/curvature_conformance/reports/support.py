@@ -1,6 +1,6 @@
 """The support table: what each backend claims, and where the suite has shown it.
 
-``python -m curvature_conformance.support conformance/reports > docs/support.md`` writes the page anew.
+``python -m curvature_conformance.reports.support conformance/reports > docs/support.md`` writes the page anew.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import curvature as cv
 from curvature.backend import CAPABILITIES
 from curvature.registry import catalogue
 
-from .report_format import defects
+from .format import defects
 
 _MEANING = {
     "arrays": "arrays, linear algebra, random numbers",
@@ -36,8 +36,8 @@ What the backends of this distribution claim, and on which devices the conforman
 ways: what is claimed must pass, what is not claimed must raise `UnsupportedError`, and a claim that is out of date fails.
 *Native*: by the array library itself. *Derived*: by the core, from the Array API.
 
-This page is written by `python -m curvature_conformance.support conformance/reports > docs/support.md`, from the claims of the
-registered backends and from the reports in [conformance/reports](../conformance/reports/README.md)."""
+This page is written by `python -m curvature_conformance.reports.support conformance/reports > docs/support.md`, from the
+claims of the registered backends and from the reports in [conformance/reports](../conformance/reports/README.md)."""
 
 
 def claims(distribution: str = "curvature") -> dict[str, Mapping[str, cv.Claim]]:
@@ -127,7 +127,7 @@ def _table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 def main() -> None:
     """Write the page to standard output."""
-    parser = argparse.ArgumentParser(prog="python -m curvature_conformance.support", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m curvature_conformance.reports.support", description=__doc__)
     parser.add_argument("reports", type=Path, help="folder with the reports")
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
     sys.stdout.write(page(claims(), read(parser.parse_args().reports)))

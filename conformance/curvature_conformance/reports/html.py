@@ -6,11 +6,11 @@ from collections.abc import Iterable, Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
-from .checklist import all_checks
+from ..checklist import all_checks
 
 if TYPE_CHECKING:
+    from ..running.trial import Outcome
     from .report import Report
-    from .trial import Outcome
 
 _STYLE = """
 :root { color-scheme: light dark; --good: #2e7d32; --bad: #c62828; --gap: #b58900; --line: #8884; }

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
 
-from .names import nearest
+from ..names import nearest
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import numpy as np
 import curvature as cv
 from curvature.operators import Dense
 
-from .case_base import Form, OperatorCaseBase
-from .setting import Setting
+from ..setting import Setting
+from .base import Form, OperatorCaseBase
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,8 @@ import numpy as np
 
 import curvature as cv
 
-from .failures import expect_close
-from .setting import Setting
+from ..failures import expect_close
+from ..setting import Setting
 
 Array = Any
 

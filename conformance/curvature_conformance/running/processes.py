@@ -197,7 +197,7 @@ class _Worker:
         # Not a pipe: nobody reads it while the process runs. It goes with the object.
         self._errors: IO[str] = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "curvature_conformance.worker"],
+            [sys.executable, "-P", "-m", "curvature_conformance.running.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

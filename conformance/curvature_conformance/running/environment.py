@@ -8,7 +8,7 @@ from typing import Any
 
 from curvature.registry import hooks
 
-from .provenance import FULL_PRECISION
+from ..reports.provenance import FULL_PRECISION
 
 THREADS = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """The arrays are tiny, and several processes run side by side: more threads would only wait for one another."""

@@ -10,8 +10,8 @@ import numpy as np
 
 import curvature as cv
 
-from .case_base import CaseBase
-from .setting import Setting
+from ..setting import Setting
+from .base import CaseBase
 
 EXAMPLES = 6
 """How many examples of the first batch are looked at."""

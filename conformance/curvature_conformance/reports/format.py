@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, get_args
 
+from ..running.selection import WHOLE
+from ..running.trial import Status
+from ..setting import TOLERANCES
 from .provenance import device_kind
-from .selection import WHOLE
-from .setting import TOLERANCES
-from .trial import Status
 
 FORMAT = 2
 """Version of the form."""

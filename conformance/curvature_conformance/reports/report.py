@@ -9,11 +9,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, get_args
 
+from ..running.selection import WHOLE, Selection
+from ..running.trial import Outcome, Status
+from ..subject import Subject
 from . import provenance
-from .report_format import FORMAT
-from .selection import WHOLE, Selection
-from .subject import Subject
-from .trial import Outcome, Status
+from .format import FORMAT
 
 
 @dataclass(frozen=True)
@@ -170,7 +170,7 @@ class Report:
 
     def to_html(self) -> str:
         """One page that needs nothing else: the verdict, a map of checks and scenarios, and every failure in full."""
-        from .report_html import page
+        from .html import page
 
         return page(self)
 

@@ -1,4 +1,4 @@
-"""A worker process of the suite: ``python -m curvature_conformance.worker``, driven by ``processes``.
+"""A worker process of the suite: ``python -m curvature_conformance.running.worker``, driven by ``processes``.
 
 It reads a ``Work`` from its standard input, answers with the fingerprint of its plan, and then runs the trials whose
 positions it is sent, line by line, until its input ends.
@@ -13,8 +13,8 @@ import sys
 from dataclasses import asdict
 from typing import Any, TextIO
 
+from ..subject import subject_of
 from .runner import plan
-from .subject import subject_of
 from .work import Work, fingerprint
 
 
