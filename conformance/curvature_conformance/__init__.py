@@ -6,8 +6,9 @@ Doors: ``curvature conform NAME``; ``pytest -p curvature_conformance.plugin --py
     from curvature_conformance import issues
     assert issues("kfac", backend="torch") == []
 
-Where to look: ``scenarios`` are models with references, as data; ``checks`` is what is asked; ``cases`` is what a check is given;
-``running`` makes outcomes of it and ``reports`` writes them down; ``mutants`` are the planted defects by which all of this is tested.
+Where to look: ``scenarios`` are models with references, as data; ``checks`` is what is asked; ``cases`` is what a check is
+given; ``running`` makes outcomes of it and ``reports`` writes them down; ``mutants`` are the planted defects by which all of
+this is tested.
 """
 
 from .cases.of_likelihood import LikelihoodExample
