@@ -12,7 +12,7 @@ import pytest
 
 import curvature as cv
 from curvature.backend import CAPABILITIES
-from curvature_conformance import support
+from curvature_conformance.reports import support
 
 ROOT = Path(__file__).resolve().parents[2]
 REPORTS = ROOT / "conformance" / "reports"
