@@ -6,9 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from fnmatch import fnmatchcase
 
-from curvature.registry import hooks
-
 from .cases.on_scenario import Case
+from .declared import answers
 from .scenario import FISHER_TYPE, MATRICES, Exact
 
 UNIVERSAL = (
@@ -102,8 +101,4 @@ def _declared(subject: str) -> list[Exact]:
     Raises:
         TypeError: a plugin returned something else.
     """
-    found = [theorem for answer in hooks().curvature_conformance_theorems(subject=subject) for theorem in answer]
-    for theorem in found:
-        if not isinstance(theorem, Exact):
-            raise TypeError(f"curvature_conformance_theorems returned {theorem!r}, which is not an Exact")
-    return found
+    return answers("curvature_conformance_theorems", Exact, subject=subject)

@@ -82,18 +82,18 @@ class OperatorCase(OperatorCaseBase):
 
     def as_tree(self, vector: np.ndarray) -> Any:
         """By its own space."""
-        space = self.operator().space
-        assert space is not None
-        return space.unravel(self.setting.xp, self.array(vector))
+        return self._space.unravel(self.setting.xp, self.array(vector))
 
     def shapes(self, tree: Any) -> list[tuple[int, ...]]:
         """By its own space."""
-        space = self.operator().space
-        assert space is not None
-        return [tuple(leaf.shape) for leaf in space.flatten(tree)]
+        return [tuple(leaf.shape) for leaf in self._space.flatten(tree)]
 
     def flat(self, tree: Any) -> np.ndarray:
         """By its own space."""
+        return np.concatenate([np.ravel(self.setting.numpy(leaf)) for leaf in self._space.flatten(tree)])
+
+    @property
+    def _space(self) -> cv.ParameterSpace:
         space = self.operator().space
         assert space is not None
-        return np.concatenate([np.ravel(self.setting.numpy(leaf)) for leaf in space.flatten(tree)])
+        return space

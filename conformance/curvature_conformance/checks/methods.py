@@ -88,9 +88,14 @@ def _merged(case: Case) -> cv.Operator:
     method = case.setting.approximation
     assert method is not None
     statistics, shares = zip(*(_part(case, rows) for rows in (slice(0, 1), slice(1, None))), strict=True)
-    structure = case.problem.structure.of(case.with_scenario(reduction="mean").matrix("fisher"))
-    merged: cv.Operator = cv.build(method, method.merge(list(statistics), list(shares)), structure)
-    return merged
+    return _built(case, method.merge(list(statistics), list(shares)))
+
+
+def _built(case: Case, statistics: Any) -> cv.Operator:
+    """The operator of statistics of the Fisher of the mean loss."""
+    mean = case.with_scenario(reduction="mean")
+    found: cv.Operator = cv.build(case.setting.approximation, statistics, mean.problem.structure.of(mean.matrix("fisher")))
+    return found
 
 
 @check(
@@ -127,11 +132,9 @@ def merging_is_associative(case: Case) -> None:
     (a, p), (b, q), (c, r) = (_part(case, rows) for rows in (slice(0, 1), slice(1, n - 1), slice(n - 1, n)))
     left = method.merge([method.merge([a, b], [p / (p + q), q / (p + q)]), c], [p + q, r])
     right = method.merge([a, method.merge([b, c], [q / (q + r), r / (q + r)])], [p, q + r])
-    mean = case.with_scenario(reduction="mean")
-    structure = mean.problem.structure.of(mean.matrix("fisher"))
     case.close(
-        cv.build(method, left, structure).to_dense(),
-        case.dense(cv.build(method, right, structure)),
+        _built(case, left).to_dense(),
+        case.dense(_built(case, right)),
         "the operators of ((a, b), c) and of (a, (b, c))",
         formula="one and the same: a weighted average is associative, so batches can come in any grouping and on any number of "
         "devices",
@@ -154,7 +157,7 @@ def statistics_merge_nearly(case: Case) -> None:
     matrix = mean.matrix("fisher")
     whole = case.dense(mean.approximation())
     statistics = cv.estimate(matrix, method, case.problem.backend)
-    twice = cv.build(method, method.merge([statistics, statistics], [0.25, 0.75]), mean.problem.structure.of(matrix))
+    twice = _built(case, method.merge([statistics, statistics], [0.25, 0.75]))
     case.close(
         twice.to_dense(),
         whole,

@@ -18,6 +18,7 @@ from ..cases.of_problem import ProblemCase
 from ..checklist import CONTRACT, check
 from ..diagnosis import diagnose
 from ..failures import CheckFailure, deviation, expect
+from .problems import gradients_from_layers
 
 _DIFFERENCES = "central differences at the step where they settle (Ridders 1982)"
 
@@ -228,12 +229,7 @@ def layers_give_the_gradients_of_each_example(case: ProblemCase) -> None:
     problem, setting, n = case.problem, case.setting, case.batch.size
     outputs = case.outputs(problem.params)
     seeds = setting.normal(*outputs.shape, 1, seed=10)
-    values = problem.layers(case.batch, setting.asarray(seeds))
-    parts = []
-    for value in values:
-        gradients = value.gradients()
-        parts.append(setting.xp.reshape(setting.xp.permute_dims(gradients, (1, 0, 2)), (gradients.shape[1], -1)))
-    found = setting.numpy(problem.structure.partition.scatter(setting.xp, parts)).astype(float)
+    found = gradients_from_layers(setting, problem, case.batch, seeds).astype(float)
     for example in range(n):
         lone = np.zeros_like(outputs)
         lone[example] = seeds[example, :, 0]

@@ -9,7 +9,7 @@ import curvature as cv
 from ..cases.on_scenario import Case
 from ..checklist import CONTRACT, check
 from ..failures import expect
-from ..setting import leaves
+from ..setting import Setting, leaves
 
 
 @check("matrix", "problem", capability="vjp", source="Martens 2020, section 3")
@@ -75,21 +75,24 @@ def layers_give_the_gradients_of_each_example(case: Case) -> None:
         jacobian = case.references.jacobian[start:stop]
         factor = setting.normal(batch.size, jacobian.shape[1], 2, seed=4)
         expected = np.einsum("ncp,ncr->pnr", jacobian, factor)
-        values = problem.layers(batch, case.array(factor))
-        partition = problem.structure.partition
-        parts = []
-        for value in values:
-            gradients = setting.require_own(value.gradients(), "gradients of each example of a layer")
-            parts.append(np.reshape(np.transpose(gradients, (1, 0, 2)), (gradients.shape[1], -1)))
-        rows = setting.asarray(partition.scatter(np, parts))
         case.close(
-            rows,
+            setting.asarray(gradients_from_layers(setting, problem, batch, factor)),
             expected.reshape(case.size, -1),
             "gradients of each example, put together from the layers",
             formula="J_nᵀ S_n: for an affine layer Σ_t g_nt a_ntᵀ (MATH: s = W a, ∂s/∂W = a)",
             causes="a weight stored (d_out, d_in) taken for (d_in, d_out), a bias without its weight, a shared use counted once",
         )
         start = stop
+
+
+def gradients_from_layers(setting: Setting, problem: cv.Problem, batch: cv.Batch, factor: np.ndarray) -> np.ndarray:
+    """J_nᵀ S_n of every example for S (N, C, R), put together from the layers: (P, N · R) on the host."""
+    parts = []
+    for value in problem.layers(batch, setting.asarray(factor)):
+        gradients = setting.require_own(value.gradients(), "gradients of each example of a layer")
+        parts.append(np.reshape(np.transpose(gradients, (1, 0, 2)), (gradients.shape[1], -1)))
+    rows: np.ndarray = problem.structure.partition.scatter(np, parts)
+    return rows
 
 
 @check("matrix", "problem", capability=("vjp", "linearize"), source=CONTRACT)

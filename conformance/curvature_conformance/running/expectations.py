@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import curvature as cv
-from curvature.registry import hooks
+
+from ..declared import answers
 
 
 @dataclass(frozen=True)
@@ -43,13 +44,7 @@ def declared(subject: str) -> tuple[Expectation, ...]:
     Raises:
         TypeError: a plugin returned something else than expectations.
     """
-    found: list[Expectation] = []
-    for answer in hooks().curvature_conformance_expectations(subject=subject):
-        for expectation in answer:
-            if not isinstance(expectation, Expectation):
-                raise TypeError(f"curvature_conformance_expectations returned {expectation!r}, which is not an Expectation")
-            found.append(expectation)
-    return tuple(found)
+    return tuple(answers("curvature_conformance_expectations", Expectation, subject=subject))
 
 
 def unmatched(expectations: Iterable[Expectation], pairs: Iterable[tuple[str, str]]) -> list[Expectation]:

@@ -136,10 +136,8 @@ class Workers:
 
     def _death(self, position: int, worker: _Worker) -> Outcome:
         trial = self._trials[position]
-        scenario = "" if trial.scenario is None else trial.scenario.name
-        return Outcome(
-            trial.check.name, scenario, "failed", f"the process died ({worker.end()}) while the check ran{worker.said()}"
-        )
+        message = f"the process died ({worker.end()}) while the check ran{worker.said()}"
+        return Outcome(trial.check.name, trial.scenario_name, "failed", message)
 
     def _start(self) -> _Worker:
         with self._lock:
@@ -160,6 +158,7 @@ class Workers:
             closed = self._closed
         if closed:  # Ctrl-C while it was started: nobody else knows of it
             self._stop(worker)
+            raise _Closed
         worker.send(self._work.to_dict())
         message = worker.receive()
         if message is None:

@@ -41,7 +41,7 @@ def plan(subject: Subject, *, selection: Selection = WHOLE, expectations: Sequen
         if selection.takes_check(check.name):
             trials += _trials(subject, check, selection, declared)
     if selection.whole:
-        pairs = [(trial.check.name, "" if trial.scenario is None else trial.scenario.name) for trial in trials]
+        pairs = [(trial.check.name, trial.scenario_name) for trial in trials]
         stale = gaps.unmatched(declared, pairs)
         if stale:
             raise ValueError(f"gaps are declared for {subject.name!r} of which no check speaks: {stale}")

@@ -75,7 +75,12 @@ class Trial:
     @property
     def name(self) -> str:
         """``check[scenario]``."""
-        return self.check.name if self.scenario is None else f"{self.check.name}[{self.scenario.name}]"
+        return f"{self.check.name}[{self.scenario_name}]" if self.scenario_name else self.check.name
+
+    @property
+    def scenario_name(self) -> str:
+        """The scenario's, or "" for a check without one."""
+        return "" if self.scenario is None else self.scenario.name
 
     def case(self) -> Any:
         """What the check's function is given."""
@@ -88,8 +93,9 @@ class Trial:
         start = time.perf_counter()
         # A file name in a message may hold what no file can be written with.
         message = self._message().encode("utf-8", "backslashreplace").decode()
-        scenario = "" if self.scenario is None else self.scenario.name
-        outcome = Outcome(self.check.name, scenario, "failed" if message else "passed", message, time.perf_counter() - start)
+        outcome = Outcome(
+            self.check.name, self.scenario_name, "failed" if message else "passed", message, time.perf_counter() - start
+        )
         gap = self.expectation
         if gap is None:
             return outcome

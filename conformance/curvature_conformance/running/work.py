@@ -49,7 +49,7 @@ def groups(trials: Sequence[Trial]) -> list[list[int]]:
     """
     found: dict[str, list[int]] = {}
     for position, trial in enumerate(trials):
-        name = trial.check.name if trial.scenario is None else trial.scenario.name
+        name = trial.scenario_name or trial.check.name
         found.setdefault(name.partition("/")[0], []).append(position)
     return sorted(found.values(), key=lambda group: -len(group) * _size(trials[group[0]]))
 

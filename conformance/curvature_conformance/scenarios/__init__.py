@@ -7,8 +7,9 @@ from functools import cache
 
 import numpy as np
 
-from curvature.registry import API, hooks
+from curvature.registry import API
 
+from ..declared import answers
 from ..scenario import Scenario
 from . import (
     conditioning,
@@ -87,12 +88,7 @@ def all_scenarios(subject: str = "") -> tuple[Scenario, ...]:
         TypeError: a plugin returned something else than scenarios.
         ValueError: two scenarios have one name.
     """
-    found = list(own_scenarios())
-    for answer in hooks().curvature_conformance_scenarios(api=API, subject=subject):
-        for scenario in answer:
-            if not isinstance(scenario, Scenario):
-                raise TypeError(f"curvature_conformance_scenarios returned {scenario!r}, which is not a Scenario")
-            found.append(scenario)
+    found = [*own_scenarios(), *answers("curvature_conformance_scenarios", Scenario, api=API, subject=subject)]
     names = [scenario.name for scenario in found]
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:

@@ -8,8 +8,8 @@ import curvature as cv
 
 from ..scenario import Scenario
 from .assemble import assemble
-from .linear_models import LAST_LAYER, affine_jacobian, affine_model, vector_model
-from .output_terms import bernoulli, gaussian
+from .linear_models import linear_regression_on, vector_model
+from .output_terms import bernoulli
 
 
 def badly_scaled() -> Scenario:
@@ -36,7 +36,8 @@ def rank_deficient() -> Scenario:
     rng = np.random.default_rng(32)
     x = rng.standard_normal((3, 3))
     x[:, 2] = x[:, 0]
-    return _linear("rank-deficient", "fewer examples than coefficients, and one feature twice: F is exactly singular", x, rng)
+    summary = "fewer examples than coefficients, and one feature twice: F is exactly singular"
+    return linear_regression_on(x, rng, "rank-deficient", summary)
 
 
 def near_singular() -> Scenario:
@@ -45,21 +46,4 @@ def near_singular() -> Scenario:
     x = rng.standard_normal((7, 3))
     x[:, 2] = x[:, 0] + 2e-4 * x[:, 2]
     summary = "two features that agree to four digits: the smallest eigenvalue of F is about 1e-8 of the largest"
-    return _linear("near-singular", summary, x, rng)
-
-
-def _linear(variant: str, summary: str, x: np.ndarray, rng: np.random.Generator) -> Scenario:
-    w, b = rng.standard_normal((3, 2)), rng.standard_normal(2)
-    y, variance = x @ w + b + 0.5 * rng.standard_normal((len(x), 2)), 0.25
-    return Scenario(
-        f"linear-regression/{variant}",
-        summary,
-        affine_model,
-        [w, b],
-        cv.Gaussian(variance=variance),
-        x,
-        y,
-        assemble(affine_jacobian(x, 2), gaussian(x @ w + b, y, variance)),
-        (("0", "1"),),
-        theorems=(LAST_LAYER,),
-    )
+    return linear_regression_on(x, rng, "near-singular", summary)

@@ -78,11 +78,17 @@ def poisson_regression() -> Scenario:
 def linear_regression() -> Scenario:
     """F = Xᵀ X / (N σ²)."""
     rng = np.random.default_rng(3)
-    x, w, b = rng.standard_normal((7, 3)), rng.standard_normal((3, 2)), rng.standard_normal(2)
-    y, variance = x @ w + b + 0.5 * rng.standard_normal((7, 2)), 0.25
+    summary = "Gaussian with variance 0.25: F = H = XᵀX / (N σ²), whatever the targets"
+    return linear_regression_on(rng.standard_normal((7, 3)), rng, "known-variance", summary)
+
+
+def linear_regression_on(x: np.ndarray, rng: np.random.Generator, variant: str, summary: str) -> Scenario:
+    """Two responses of variance ¼ to three features."""
+    w, b = rng.standard_normal((3, 2)), rng.standard_normal(2)
+    y, variance = x @ w + b + 0.5 * rng.standard_normal((len(x), 2)), 0.25
     return Scenario(
-        "linear-regression/known-variance",
-        "Gaussian with variance 0.25: F = H = XᵀX / (N σ²), whatever the targets",
+        f"linear-regression/{variant}",
+        summary,
         affine_model,
         [w, b],
         cv.Gaussian(variance=variance),
