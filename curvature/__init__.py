@@ -36,6 +36,7 @@ from .errors import (
     DensifiedWarning,
     DeviceMemoryError,
     DifferentiationError,
+    DivergedError,
     EstimatedWarning,
     FallbackWarning,
     FileFormatError,
@@ -72,7 +73,19 @@ from .likelihoods import (
 )
 from .matrices import GGN, EmpiricalFisher, Fisher, GaussNewtonMatrix, Gram, Hessian, Jacobian, MonteCarloFisher
 from .operators import Operator
-from .optim import Backtracking, Constant, LevenbergMarquardt, NaturalGradient, QuadraticModel
+from .optim import (
+    Backtracking,
+    Constant,
+    DampingSearch,
+    DelayedGratification,
+    GeodesicAcceleration,
+    KLTrustRegion,
+    LevenbergMarquardt,
+    LineSearch,
+    NaturalGradient,
+    QuadraticModel,
+    Spring,
+)
 from .problem import Batch, Model, Problem, Structure, as_model, outputs_of
 from .registry import (
     ApproximationSpec,
@@ -90,6 +103,7 @@ from .trees import ParameterSpace
 if TYPE_CHECKING:
     from . import linalg, nn, optim
     from .comparison import Comparison, Suggestion, compare, suggest
+    from .training import EarlyStopping, GrowingBatch, Minibatches, Point, ProgressBar, Record, StopTraining, TrainingStep, fit
 
 __version__ = "0.1.0"
 
@@ -114,11 +128,15 @@ __all__ = [
     "Cost",
     "CurvatureError",
     "CurvatureWarning",
+    "DampingSearch",
     "DataError",
+    "DelayedGratification",
     "DensifiedWarning",
     "Detail",
     "DeviceMemoryError",
     "DifferentiationError",
+    "DivergedError",
+    "EarlyStopping",
     "EmpiricalFisher",
     "EstimatedWarning",
     "Exponential",
@@ -128,15 +146,20 @@ __all__ = [
     "Gamma",
     "GaussNewtonMatrix",
     "Gaussian",
+    "GeodesicAcceleration",
     "Gram",
+    "GrowingBatch",
     "Hessian",
     "HeteroscedasticGaussian",
     "IncompatiblePluginError",
     "Jacobian",
+    "KLTrustRegion",
     "LayerLayout",
     "Layout",
     "LevenbergMarquardt",
     "Likelihood",
+    "LineSearch",
+    "Minibatches",
     "MissingFileError",
     "MixedBackendError",
     "Model",
@@ -152,16 +175,22 @@ __all__ = [
     "PluginConflictError",
     "PluginLoadError",
     "PluginWarning",
+    "Point",
     "Poisson",
     "PrecisionError",
     "Problem",
+    "ProgressBar",
     "QuadraticModel",
+    "Record",
     "Rng",
     "ShapeError",
     "SingularMatrixError",
+    "Spring",
+    "StopTraining",
     "Structure",
     "Suggestion",
     "Support",
+    "TrainingStep",
     "UnknownApproximationError",
     "UnknownBackendError",
     "UnknownKindError",
@@ -180,6 +209,7 @@ __all__ = [
     "certificate",
     "compare",
     "estimate",
+    "fit",
     "hookimpl",
     "linalg",
     "load",
@@ -195,12 +225,21 @@ __all__ = [
 
 _LATER = {
     "Comparison": "comparison",
+    "EarlyStopping": "training",
+    "GrowingBatch": "training",
+    "Minibatches": "training",
+    "Point": "training",
+    "ProgressBar": "training",
+    "Record": "training",
+    "StopTraining": "training",
     "Suggestion": "comparison",
+    "TrainingStep": "training",
     "compare": "comparison",
-    "suggest": "comparison",
+    "fit": "training",
     "linalg": "linalg",
     "nn": "nn",
     "optim": "optim",
+    "suggest": "comparison",
 }
 """What is imported when it is first asked for: name, module."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class CurvatureError(Exception):
     """Base of all errors that this library raises on purpose."""
@@ -66,6 +68,16 @@ class DeviceMemoryError(CurvatureError, MemoryError):
 
 class DataError(CurvatureError, ValueError):
     """Data that cannot be what was meant: NaN, an empty batch, labels out of range."""
+
+
+class DivergedError(DataError):
+    """An objective that is no longer finite.
+
+    Attributes:
+        params: the last good parameters.
+    """
+
+    params: Any = None
 
 
 class ModelError(CurvatureError, ValueError):

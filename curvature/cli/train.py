@@ -15,12 +15,12 @@ from rich.console import Console
 
 from ..approximation import approximate, as_method
 from ..backend import Backend
-from ..fit import fit
 from ..likelihoods import Categorical
 from ..matrices import Fisher
 from ..operators import Dense
 from ..problem import Model, Problem
 from ..registry import backend as find_backend
+from ..training import fit
 from .training.contenders import BATCH, Contender, baselines, natural_gradient
 from .training.data import DataSet, load
 from .training.network import accuracy, perceptron
@@ -188,7 +188,7 @@ def _run(plan: _Plan, contender: Contender, follower: Callable[[Any], None]) -> 
         epochs=plan.arguments["epochs"],
         batch_size=contender.batch_size,
         seed=plan.shuffles,
-        on_step=follower,
+        callbacks=[follower],
         test=plan.data.test,
         metrics={"accuracy": accuracy},
     )

@@ -11,11 +11,16 @@ from ..errors import DataError
 
 
 class Damping(Protocol):
-    """What an optimiser asks of a damping rule."""
+    """What an optimiser asks of a damping rule.
+
+    A rule may have two more members. ``retries`` (0 without it) is how often a step that does not make the objective smaller
+    is tried again at once, with ``update(damping, -inf)``. ``candidates(damping)`` (only that λ without it) gives the λ that
+    are tried in a step; the one with the smallest objective is taken.
+    """
 
     @property
-    def initial(self) -> float:
-        """λ at the start."""
+    def initial(self) -> float | None:
+        """λ at the start; None: found at the first step, by trying powers of ten of the curvature along the gradient."""
         ...
 
     @property
@@ -47,22 +52,22 @@ class LevenbergMarquardt:
     """λ falls by ω^interval where ρ > 3/4 and rises by it where ρ < 1/4 (Martens and Grosse 2015, §6.5).
 
     Attributes:
-        initial: λ at the start.
+        initial: λ at the start; None: calibrated at the first step.
         interval: steps between updates.
         factor: ω, between 0 and 1.
         minimum, maximum: bounds of λ.
     """
 
-    initial: float = 1.0
+    initial: float | None = 1.0
     interval: int = 5
     factor: float = 19 / 20
     minimum: float = 1e-8
     maximum: float = 1e8
 
     def __post_init__(self) -> None:
-        _check("initial damping", self.initial)
-        if not (isinstance(self.interval, int) and self.interval >= 1):
-            raise DataError(f"the damping is updated every interval ≥ 1 steps, got {self.interval!r}")
+        if self.initial is not None:
+            _check("initial damping", self.initial)
+        _positive("interval", self.interval, "the damping is updated every interval ≥ 1 steps")
         if not 0 < self.factor < 1:
             raise DataError(f"the damping factor lies between 0 and 1, got {self.factor}")
 
@@ -72,6 +77,84 @@ class LevenbergMarquardt:
             damping = damping / change
         elif ratio > 0.75:
             damping = damping * change
+        return min(max(damping, self.minimum), self.maximum)
+
+
+@dataclass(frozen=True)
+class DelayedGratification:
+    """λ falls by much after a step that makes the objective smaller, and rises by little, at once, where one does not.
+
+    What a rule that lowers λ eagerly loses in steps that are refused it gains in directions that only a small λ opens: it stays
+    near the bottom of narrow valleys, where the ratio of actual to predicted change would keep λ large.
+
+    Attributes:
+        initial: λ at the start; None: calibrated at the first step.
+        rise: what λ is multiplied by where a step is refused.
+        fall: what it is divided by after one that is taken.
+        retries: refusals in a row after which a step is given up.
+        minimum, maximum: bounds of λ.
+
+    Source: Transtrum and Sethna (2012), "Improvements to the Levenberg-Marquardt algorithm for nonlinear least-squares
+    minimization".
+    """
+
+    initial: float | None = None
+    rise: float = 2.0
+    fall: float = 10.0
+    retries: int = 60
+    minimum: float = 1e-30
+    maximum: float = 1e30
+    interval: int = 1
+
+    def __post_init__(self) -> None:
+        if self.initial is not None:
+            _check("initial damping", self.initial)
+        if not (self.rise > 1 and self.fall >= 1):
+            raise DataError(f"rise is > 1 and fall ≥ 1, got {self.rise} and {self.fall}")
+        _positive("retries", self.retries, "a step is tried again retries ≥ 1 times")
+
+    def update(self, damping: float, ratio: float) -> float:
+        refused = not math.isfinite(ratio) or ratio <= 0
+        damping = damping * self.rise if refused else damping / self.fall
+        return min(max(damping, self.minimum), self.maximum)
+
+
+@dataclass(frozen=True)
+class DampingSearch:
+    """λ/f, λ and fλ are tried in every step, and the one with the smallest objective is taken and kept.
+
+    For objectives of which the Fisher information is the metric and not the Hessian, such as the energy of a wave function:
+    their quadratic model says nothing of its length. Costs three solves and as many line searches in a step.
+
+    Attributes:
+        initial: λ at the start; None: calibrated at the first step.
+        factor: f > 1.
+        retries: how often all three are tried again with λ ten times f larger where none makes the objective smaller.
+        minimum, maximum: bounds of λ.
+    """
+
+    initial: float | None = None
+    factor: float = 3.0
+    retries: int = 20
+    minimum: float = 1e-12
+    maximum: float = 1e12
+    interval: int = 1
+
+    def __post_init__(self) -> None:
+        if self.initial is not None:
+            _check("initial damping", self.initial)
+        if not self.factor > 1:
+            raise DataError(f"the factor of a damping search is > 1, got {self.factor}")
+        _positive("retries", self.retries, "a step is tried again retries ≥ 1 times")
+
+    def candidates(self, damping: float) -> tuple[float, ...]:
+        """The dampings that are tried."""
+        tried = (damping, damping / self.factor, damping * self.factor)
+        return tuple(dict.fromkeys(min(max(value, self.minimum), self.maximum) for value in tried))
+
+    def update(self, damping: float, ratio: float) -> float:
+        if not math.isfinite(ratio) or ratio <= 0:
+            damping = damping * 10 * self.factor
         return min(max(damping, self.minimum), self.maximum)
 
 
@@ -89,6 +172,22 @@ def as_damping(damping: Any) -> Damping:
     return rule
 
 
+def retries_of(rule: Damping) -> int:
+    """How often a refused step is tried again at once."""
+    return int(getattr(rule, "retries", 0))
+
+
+def candidates_of(rule: Damping, damping: float) -> tuple[float, ...]:
+    """The λ that are tried in a step."""
+    candidates = getattr(rule, "candidates", None)
+    return (damping,) if candidates is None else tuple(float(value) for value in candidates(damping))
+
+
 def _check(name: str, value: float) -> None:
     if not (math.isfinite(value) and value >= 0):
         raise DataError(f"the {name} is a finite number ≥ 0, got {value}")
+
+
+def _positive(name: str, value: int, meaning: str) -> None:
+    if not (isinstance(value, int) and value >= 1):
+        raise DataError(f"{meaning}, got {name}={value!r}")

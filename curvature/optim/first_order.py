@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from ..backend import namespace
 from ..errors import DataError
 from ..problem import Problem
 from ..trees import tree_map
+from .named import by_name, from_names
 from .state import StepInfo
 from .vectors import combine, dot, scale
 
@@ -30,10 +31,42 @@ class FirstOrder:
 
     learning_rate: float
     l2: float
+    moment_names: ClassVar[tuple[str, ...]]
 
     def init(self, problem: Problem) -> FirstOrderState:
         """The state at the start."""
         return FirstOrderState(problem)
+
+    def state_dict(self, state: FirstOrderState) -> dict[str, Any]:
+        """All of a state but the problem: ``{"optimizer": class, "step": k, "moments": {moment: {parameter: array}}}``.
+
+        There are no moments before the first step.
+        """
+        named = zip(self.moment_names, state.moments, strict=False)
+        moments = {name: by_name(state.problem, moment) for name, moment in named}
+        return {"optimizer": type(self).__name__, "step": state.step, "moments": moments}
+
+    def load_state_dict(self, problem: Problem, packed: dict[str, Any]) -> FirstOrderState:
+        """The state that ``state_dict`` packed, for the model of ``problem``.
+
+        Raises:
+            DataError: if it is that of another optimiser or model, or no state at all; says what does not fit.
+        """
+        own = type(self).__name__
+        given: Any = packed
+        if not isinstance(given, dict) or not {"optimizer", "step", "moments"} <= set(given):
+            raise DataError(
+                f"this is no state of {own}: it has no 'optimizer', 'step' and 'moments'; pass what state_dict returned"
+            )
+        if given["optimizer"] != own:
+            raise DataError(f"this is a state of {given['optimizer']}, not of {own}; load it with an optimiser of that class")
+        step, moments = given["step"], given["moments"]
+        if not (type(step) is int and step >= 0) or not isinstance(moments, dict):
+            raise DataError(f"this is no state of {own}: its step is {step!r}, its moments are a {type(moments).__name__}")
+        if set(moments) != (set(self.moment_names) if step else set()):
+            raise DataError(f"a state of {own} after {step} steps does not have the moments {sorted(moments)}")
+        found = (from_names(problem, moments[name], what=f"the {name} of {own}") for name in self.moment_names if step)
+        return FirstOrderState(problem, step, tuple(found))
 
     def _update(self, gradient: Tree, state: FirstOrderState) -> tuple[Tree, tuple[Tree, ...]]:
         raise NotImplementedError
@@ -61,6 +94,8 @@ class GradientDescent(FirstOrder):
         learning_rate: α. momentum: μ. l2: weight of (1/2) ‖θ‖² in the objective.
     """
 
+    moment_names = ("velocity",)
+
     def __init__(self, learning_rate: float = 0.1, *, momentum: float = 0.9, nesterov: bool = False, l2: float = 0.0) -> None:
         self.learning_rate = learning_rate
         self.momentum = momentum
@@ -80,6 +115,8 @@ class Adam(FirstOrder):
         learning_rate: α. betas: decay of the first and second moment. epsilon: added to the root of the second.
         l2: weight of (1/2) ‖θ‖² in the objective.
     """
+
+    moment_names = ("first moment", "second moment")
 
     def __init__(
         self,

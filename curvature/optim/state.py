@@ -7,6 +7,7 @@ from typing import Any
 
 from ..operators import Operator
 from ..problem import Problem
+from .plan import Plan
 
 Tree = Any
 
@@ -17,25 +18,41 @@ class State:
 
     Attributes:
         problem: model, likelihood and reduction (its parameters and data are those of the start).
+        plan: the rules, with what was left to the optimiser chosen; None before the first step.
         step: steps taken.
-        damping: λ.
+        damping: λ, None before it was calibrated.
+        gamma: factored damping γ, where it is searched.
         statistics: moving average of the approximation's statistics.
         updates: how many times they were gathered.
-        operator: the approximation built from them last.
+        operator: the approximation built from them last. built, built_damping: the statistics and the damping in its structure
+            that it was built from. age: steps since.
         solution: the solution of the last system, from which an operator with ``solve_from`` starts the next one.
         velocity: the previous update δ.
+        direction: the previous φ = -Δ, where the momentum needs it.
+        rate: the learning rate of the last step that was taken.
         previous: the parameters before it.
+        average: Polyak average of the parameters.
+        failures: steps in a row that left the numbers.
     """
 
     problem: Problem
-    step: int
-    damping: float
+    step: int = 0
+    plan: Plan | None = None
+    damping: float | None = None
+    gamma: float | None = None
     statistics: Tree = None
     updates: int = 0
     operator: Operator | None = None
+    built: Tree = None
+    built_damping: float = 0.0
+    age: int = 0
     solution: Tree = None
     velocity: Tree = None
+    direction: Tree = None
+    rate: float | None = None
     previous: Tree = None
+    average: Tree = None
+    failures: int = 0
 
 
 @dataclass(frozen=True)
@@ -50,6 +67,7 @@ class StepInfo:
         predicted: change of the quadratic model, NaN where it was not needed.
         ratio: reduction ratio ρ, NaN where it was not computed.
         accepted: whether the parameters moved.
+        attempts: how many steps were tried.
     """
 
     loss: float
@@ -60,3 +78,4 @@ class StepInfo:
     predicted: float
     ratio: float
     accepted: bool
+    attempts: int = 1

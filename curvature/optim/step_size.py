@@ -1,13 +1,46 @@
-"""Rules for how far to go along a natural-gradient direction."""
+"""Rules for how far to go along a natural-gradient direction: small policy objects that a third party can write too."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 from numbers import Real
-from typing import Any
+from typing import Any, ClassVar, Protocol
 
 from ..errors import DataError
+from .local import Along
+
+
+class LearningRate(Protocol):
+    """What an optimiser asks of a rule for its learning rate.
+
+    A rule with ``carries = True`` is given the previous update as a second direction where there is one. One with
+    ``measures = True`` looks at the objective itself.
+    """
+
+    def choose(self, along: Along) -> list[float] | None:
+        """Coefficients of ``along.directions``; None where no point of them is worth going to."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """δ = α d_1 + μ δ_prev with given numbers.
+
+    Attributes:
+        rate: α. momentum: μ.
+    """
+
+    rate: float
+    momentum: float = 0.0
+
+    @property
+    def carries(self) -> bool:
+        """Whether the previous update takes part."""
+        return self.momentum > 0
+
+    def choose(self, along: Along) -> list[float]:
+        return [self.rate, self.momentum][: len(along.directions)]
 
 
 @dataclass(frozen=True)
@@ -23,6 +56,14 @@ class QuadraticModel:
 
     momentum: bool = True
 
+    @property
+    def carries(self) -> bool:
+        """Whether the previous update takes part."""
+        return self.momentum
+
+    def choose(self, along: Along) -> list[float]:
+        return minimise_quadratic(along.gram, along.slopes)
+
 
 @dataclass(frozen=True)
 class Backtracking:
@@ -34,12 +75,53 @@ class Backtracking:
         halvings: how often at most; then the step is not taken.
     """
 
+    measures: ClassVar[bool] = True
     initial: float = 1.0
     slope: float = 1e-4
     halvings: int = 30
 
+    def choose(self, along: Along) -> list[float] | None:
+        rate, start = self.initial, along.local.value
+        # At the optimum the decrease is below what rounding of the objective shows.
+        slack = along.local.rounding / 2
+        for _ in range(self.halvings + 1):
+            after = along.value([rate])
+            if math.isfinite(after) and after <= start + self.slope * rate * along.slopes[0] + slack:
+                return [rate]
+            rate *= 0.5
+        return None
 
-StepSize = float | QuadraticModel | Backtracking
+
+@dataclass(frozen=True)
+class LineSearch:
+    """α of the last step, doubled while the objective falls further, or halved until it falls at all.
+
+    Attributes:
+        initial: α that the first step starts from.
+        halvings: how often at most it is doubled or halved in one step.
+    """
+
+    measures: ClassVar[bool] = True
+    initial: float = 1.0
+    halvings: int = 20
+
+    def choose(self, along: Along) -> list[float] | None:
+        rate = along.local.rate or self.initial
+        best = along.value([rate])
+        if best < along.local.value:
+            for _ in range(self.halvings):
+                further = along.value([2 * rate])
+                if not further < best:
+                    break
+                rate, best = 2 * rate, further
+            return [rate]
+        for _ in range(self.halvings):
+            rate *= 0.5
+            if rate * abs(along.slopes[0]) <= along.local.rounding:
+                return None
+            if along.value([rate]) < along.local.value:
+                return [rate]
+        return None
 
 
 def is_number(value: object) -> bool:
@@ -47,17 +129,20 @@ def is_number(value: object) -> bool:
     return isinstance(value, Real)
 
 
-def as_step_size(step_size: Any) -> StepSize:
+def as_learning_rate(rate: Any, momentum: float) -> LearningRate:
     """A rule, or a learning rate as a Python number (a NumPy scalar would promote float32 arrays).
 
     Raises:
         DataError: if it is neither a rule nor a positive number.
     """
-    if isinstance(step_size, (QuadraticModel, Backtracking)):
-        return step_size
-    if not (is_number(step_size) and math.isfinite(step_size) and step_size > 0):
-        raise DataError(f"the learning rate is a positive number, QuadraticModel() or Backtracking(), got {step_size!r}")
-    return float(step_size)
+    if hasattr(rate, "choose") and not (isinstance(rate, type) or is_number(rate)):  # NumPy's numbers have a ``choose``
+        if momentum:
+            raise DataError(f"momentum={momentum} goes with a learning rate that is a number; {rate!r} has its own rule")
+        rule: LearningRate = rate
+        return rule
+    if not (is_number(rate) and math.isfinite(rate) and rate > 0):
+        raise DataError(f"the learning rate is a positive number, QuadraticModel() or Backtracking(), got {rate!r}")
+    return Fixed(float(rate), momentum)
 
 
 def minimise_quadratic(gram: list[list[float]], slopes: list[float]) -> list[float]:

@@ -27,6 +27,7 @@ class Batch:
         weights: (N,) weight of each example (0 masks it), or None for 1 each.
         index: position among the batches.
         checked: a likelihood and the targets in the form that it takes, by its id.
+        sums: the sum of the weights, once it is known.
     """
 
     x: Any
@@ -34,6 +35,7 @@ class Batch:
     weights: Array | None = None
     index: int = 0
     checked: dict[int, tuple[Any, Array]] = field(default_factory=dict, init=False, repr=False)
+    sums: list[float] = field(default_factory=list, init=False, repr=False)
 
     @property
     def size(self) -> int:

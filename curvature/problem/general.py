@@ -6,14 +6,17 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ..backend import Support
-from ..trees import leaves, tree_map
+from ..backend import Keyed, Support
+from ..trees import flatten, leaves, tree_map, unflatten
 from .batch import Batch
+from .functions import outputs_function
 
 if TYPE_CHECKING:
+    from ..backend import Backend
     from .evaluation import Evaluation
 
 Array = Any
+Tree = Any
 
 _CHUNK = 2**24
 """About how many numbers the gradients of the examples that are taken at once may hold."""
@@ -22,18 +25,19 @@ _CHUNK = 2**24
 def example_gradients(evaluation: Evaluation, names: Sequence[str], factor: Array) -> dict[str, Array]:
     """J_nᵀ S_n of each named parameter array, (N, size, R).
 
-    A parameter array of fewer numbers than there are (example, column) pairs is differentiated forwards, all examples at
-    once; any other backwards, example by example.
+    Backwards and mapped over the examples where the backend maps functions and no array has fewer numbers than there are
+    columns. Elsewhere an array of fewer numbers than there are (example, column) pairs is differentiated forwards, all
+    examples at once; any other backwards, example by example.
     """
     problem = evaluation.problem
     space, xp = problem.space, problem.xp
     n, r = int(factor.shape[0]), int(factor.shape[2])
     gradients: dict[str, Array] = {}
     backward: list[str] = []
-    pushes = None
+    pushes, bound = None, r if maps_examples(problem.backend) else n * r
     for name in names:
         size = space.sizes[space.index(name)]
-        if size > n * r:
+        if size > bound:
             backward.append(name)
             continue
         if pushes is None:
@@ -68,7 +72,7 @@ def _backward_gradients(evaluation: Evaluation, names: Sequence[str], factor: Ar
     problem, n = evaluation.problem, int(factor.shape[0])
     numbers = sum(problem.space.sizes[problem.space.index(name)] for name in names) * int(factor.shape[2])
     step = min(n, _CHUNK // max(1, numbers))
-    if step > 1 and problem.backend.capabilities["vmap"].support is Support.NATIVE:
+    if step > 1 and maps_examples(problem.backend):
         # Libraries refuse to map in words of all kinds. This hides nothing: an error of the function itself comes again.
         with suppress(RuntimeError, TypeError, IndexError):
             return _mapped(evaluation, names, factor, step)
@@ -76,18 +80,53 @@ def _backward_gradients(evaluation: Evaluation, names: Sequence[str], factor: Ar
 
 
 def _mapped(evaluation: Evaluation, names: Sequence[str], factor: Array, step: int) -> dict[str, Array]:
-    xp, x = evaluation.problem.xp, evaluation.batch.x
-    pull = _puller(evaluation, names)
+    """Several examples at once, by one program where the backend compiles."""
+    problem, batch = evaluation.problem, evaluation.batch
+    backend, space, xp = problem.backend, problem.space, problem.xp
+    inputs, form = flatten(batch.x)
+    outputs_of = outputs_function(problem.model, problem.likelihood, 1, batch.x is not None)
+    indices = [space.index(name) for name in names]
 
-    def one(s: Array, *inputs: Array) -> list[Array]:
-        return pull(_like(x, [a[None, ...] for a in inputs]), s)
+    def gradients(given: Tree, data: None) -> list[Array]:
+        everything, cotangents, examples = given
 
-    mapped = evaluation.problem.backend.vmap(one)
-    chunks = []
+        def one(s: Array, *example: Array) -> list[Array]:
+            x = unflatten(form, [a[None, ...] for a in example]) if example else None
+
+            def outputs(arrays: list[Array]) -> Array:
+                merged = list(everything)
+                for i, array in zip(indices, arrays, strict=True):
+                    merged[i] = array
+                return outputs_of(space.unflatten(merged), x)
+
+            return _columns(backend, outputs, [everything[i] for i in indices], s)
+
+        mapped: list[Array] = backend.vmap(one)(cotangents, *examples)
+        return mapped
+
+    program = Keyed(gradients, ("gradients of each example", tuple(names), form), problem.model.compiled).on(None)
+    everything, chunks = leaves(problem.params), []
     for start in range(0, int(factor.shape[0]), step):
         here = slice(start, start + step)
-        chunks.append(mapped(factor[here, ...], *(a[here, ...] for a in leaves(x))))
-    return {name: xp.concat([chunk[i] for chunk in chunks], axis=0) for i, name in enumerate(names)}
+        chunks.append(backend.evaluate(program, [everything, factor[here, ...], [a[here, ...] for a in inputs]]))
+    return {name: _joined(xp, [chunk[i] for chunk in chunks]) for i, name in enumerate(names)}
+
+
+def maps_examples(backend: Backend) -> bool:
+    """Whether the backend maps a function over examples by its own means."""
+    return backend.capabilities["vmap"].support is Support.NATIVE
+
+
+def _joined(xp: Any, chunks: list[Array]) -> Array:
+    return chunks[0] if len(chunks) == 1 else xp.concat(chunks, axis=0)
+
+
+def _columns(backend: Backend, outputs: Callable[[list[Array]], Array], at: list[Array], s: Array) -> list[Array]:
+    """Jᵀ S of each array, (size, R), for the outputs (1, C) of one example and S (C, R)."""
+    xp = backend.xp
+    _, back = backend.vjp(outputs, at)
+    columns = [back(s[None, :, j]) for j in range(int(s.shape[1]))]
+    return [xp.stack([xp.reshape(c[i], (-1,)) for c in columns], axis=1) for i in range(len(at))]
 
 
 def _one_by_one(evaluation: Evaluation, names: Sequence[str], factor: Array) -> dict[str, Array]:
@@ -102,7 +141,7 @@ def _one_by_one(evaluation: Evaluation, names: Sequence[str], factor: Array) -> 
 
 def _puller(evaluation: Evaluation, names: Sequence[str]) -> Callable[[Any, Array], list[Array]]:
     """(x of one example, S_n (C, R)) -> J_nᵀ S_n of each named parameter array, (size, R)."""
-    problem, xp = evaluation.problem, evaluation.problem.xp
+    problem = evaluation.problem
     indices = [problem.space.index(name) for name in names]
     everything = leaves(problem.params)
     y = evaluation.batch.y[:1, ...]
@@ -116,9 +155,7 @@ def _puller(evaluation: Evaluation, names: Sequence[str]) -> Callable[[Any, Arra
                 merged[i] = array
             return problem.outputs(problem.space.unflatten(merged), one)
 
-        _, back = problem.backend.vjp(outputs, [everything[i] for i in indices])
-        columns = [back(s[None, :, j]) for j in range(int(s.shape[1]))]
-        return [xp.stack([xp.reshape(c[i], (-1,)) for c in columns], axis=1) for i in range(len(indices))]
+        return _columns(problem.backend, outputs, [everything[i] for i in indices], s)
 
     return pull
 

@@ -142,8 +142,12 @@ class Problem:
         """Σ w_n of a batch, a Python number (an array while a program is being compiled): N without weights."""
         if batch.weights is None:
             return float(batch.size)
-        total = self.xp.sum(batch.weights)
-        return total if self.backend.is_abstract(total) else float(total)
+        if not batch.sums:
+            total = self.xp.sum(batch.weights)
+            if self.backend.is_abstract(total):
+                return total
+            batch.sums.append(float(total))  # a device is asked once
+        return batch.sums[0]
 
     def recorded(self, batch: Batch) -> ParameterUses:
         """Evaluate the outputs of a batch, and how each parameter entered."""

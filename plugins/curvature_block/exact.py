@@ -39,9 +39,13 @@ def estimate(matrix: cv.Operator, method: Exact, backend: cv.Backend) -> Any:
 
 @cv.estimate.dispatch
 def estimate_from_gradients(matrix: cv.GaussNewtonMatrix, method: Exact, backend: cv.Backend) -> Generator[Any, Any, Any]:
-    """{"matrix": (P, P)}: the Gram matrix of the gradients of each example where all layers are known, else products."""
+    """{"matrix": (P, P)}: the Gram matrix of the gradients of each example, or products where these are slow.
+
+    They are slow where a layer is unknown and the backend maps no functions.
+    """
     _check(matrix, method)
-    if any(layer.kind == "general" for layer in matrix.problem.structure.layers):
+    mapped = backend.capabilities["vmap"].support is cv.Support.NATIVE
+    if not mapped and any(layer.kind == "general" for layer in matrix.problem.structure.layers):
         return _from_products(matrix, backend)
     return (yield lambda evaluation: {"matrix": _gram(matrix, evaluation, backend.xp)})
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...fit import Record
+from ...training import Record
 from .contenders import Contender
 
 

@@ -107,9 +107,9 @@ def test_statistics_average_as_documented(generator):
     seen = []
 
     class Recording(cv.NaturalGradient):
-        def _with_statistics(self, state, matrix, **options):
-            seen.append(cv.estimate(matrix, self.method, matrix.backend))
-            return super()._with_statistics(state, matrix, **options)
+        def _with_statistics(self, state, plan, matrix):
+            seen.append(cv.estimate(matrix, plan.method, matrix.backend))
+            return super()._with_statistics(state, plan, matrix)
 
     opt = Recording("diagonal", decay=0.6, damping=0.1, learning_rate=0.1)
     params, state = problem.params, opt.init(problem)
@@ -132,7 +132,7 @@ def test_noisy_statistics_are_averaged_and_exact_ones_are_not(generator):
         at, first = problem.at(params), state.statistics
         params, state, _ = opt.step(params, state, data)
         matrix = cv.MonteCarloFisher(at, seed=(0, 1)) if fisher == "monte-carlo" else cv.Fisher(at)
-        latest = cv.estimate(matrix, opt.method, at.backend)
+        latest = cv.estimate(matrix, state.plan.method, at.backend)
         for name, values in state.statistics.items():
             expected = 0.5 * (first[name] + latest[name]) if averaged else latest[name]
             np.testing.assert_allclose(values, expected, rtol=1e-12)
@@ -152,7 +152,7 @@ def test_statistics_and_operator_are_refreshed_every_so_often(generator, monkeyp
 
         monkeypatch.setattr(module, name, counted)
     problem = classification(cv.backend("numpy"), generator)
-    opt = cv.NaturalGradient("kfac", statistics_every=2, refresh_every=3)
+    opt = cv.NaturalGradient("kfac", damping=1.0, statistics_every=2, refresh_every=3)
     params, state = problem.params, opt.init(problem)
     for _ in range(7):
         params, state, _ = opt.step(params, state)

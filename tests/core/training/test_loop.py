@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import curvature as cv
-from curvature.fit import Point, Record, StopTraining, TrainingStep, fit
 from curvature.optim import Adam, GradientDescent
+from curvature.training import Point, Record, StopTraining, TrainingStep, fit
 
 
 def accuracy(outputs: Any, y: Any) -> float:
@@ -60,7 +60,7 @@ def test_one_seed_one_run(problem: cv.Problem) -> None:
 
 def test_the_callback_sees_every_step(problem: cv.Problem) -> None:
     seen: list[TrainingStep] = []
-    record = fit(problem, GradientDescent(0.1), epochs=2, batch_size=50, on_step=seen.append)
+    record = fit(problem, GradientDescent(0.1), epochs=2, batch_size=50, callbacks=[seen.append])
     assert [event.step for event in seen] == list(range(1, 9))
     assert [event.epoch for event in seen] == [1] * 4 + [2] * 4
     assert [event.progress for event in seen] == [k / 8 for k in range(1, 9)]
@@ -105,7 +105,7 @@ def test_a_callback_can_stop(problem: cv.Problem) -> None:
         if event.loss < 2:
             raise StopTraining(f"loss {event.loss}")
 
-    record = fit(problem, Adam(0.03), epochs=50, batch_size=50, on_step=enough)
+    record = fit(problem, Adam(0.03), epochs=50, batch_size=50, callbacks=[enough])
     assert record.stopped is not None
     assert record.steps < 200
 
@@ -115,7 +115,7 @@ def test_an_interrupt_keeps_what_was_done(problem: cv.Problem) -> None:
         if event.step == 5:
             raise KeyboardInterrupt
 
-    record = fit(problem, GradientDescent(0.1), epochs=9, batch_size=50, on_step=interrupt)
+    record = fit(problem, GradientDescent(0.1), epochs=9, batch_size=50, callbacks=[interrupt])
     assert record.interrupted
     assert not record.complete
     assert record.steps == record.final.step == 5

@@ -29,4 +29,7 @@ class TrainingStep:
 
 
 class StopTraining(Exception):
-    """Raise it in a callback or in a ``curvature_training_step`` hook to end the run after this step; say why in its message."""
+    """Raise it in a callback or in a ``curvature_training_step`` hook to end the run after this step; say why in its message.
+
+    The run is then finished: its checkpoint does not go on. To end one that shall go on later, raise ``KeyboardInterrupt``.
+    """

@@ -38,7 +38,8 @@ class Record:
         seconds: time spent in them.
         interrupted: whether Ctrl-C ended it.
         stopped: the message of the ``StopTraining`` that ended it, or None.
-        error: why the optimiser could not go on, or None. ``params`` are then those before the step that failed.
+        error: the step and the minibatch at which the numbers failed, and how; or None. ``params`` and ``steps`` are then those
+            of the last good step, at which the loss was finite.
     """
 
     params: Tree

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 import curvature as cv
-from curvature.fit import fit
+from curvature.training import fit
 
 pytest.importorskip("torch")
 
 
 def losses(problem: cv.Problem, optimizer: Any, **options: Any) -> list[float]:
     found: list[float] = []
-    fit(problem, optimizer, on_step=lambda event: found.append(event.loss), **options)
+    fit(problem, optimizer, callbacks=[lambda event: found.append(event.loss)], **options)
     return found
 
 

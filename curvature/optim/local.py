@@ -1,0 +1,146 @@
+"""What a step can know of the objective near the parameters: asked for by the rules, computed when it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..matrices import GaussNewtonMatrix
+from ..problem import Problem
+from .objective import Objective
+
+Array = Any
+
+
+class Local:
+    """The objective h and its quadratic model M(δ) = h + ∇h·δ + ½ δᵀ (F + (λ + l2) I) δ at one point, in flat vectors (P,).
+
+    Attributes:
+        problem: at the parameters and on the data of the step.
+        params: θ (P,). gradient: ∇h (P,). value: h(θ). previous: the last update δ, or None.
+        rate: the learning rate of the last step, or None.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        objective: Objective,
+        params: Array,
+        gradient: Array,
+        value: float,
+        matrix: GaussNewtonMatrix,
+        l2: float,
+        previous: Array | None,
+        rate: float | None,
+    ) -> None:
+        self.problem = problem
+        self.objective = objective
+        self.params = params
+        self.gradient = gradient
+        self.value = value
+        self.matrix = matrix
+        self.l2 = l2
+        self.previous = previous
+        self.rate = rate
+
+    @property
+    def rounding(self) -> float:
+        """Changes of h below this are rounding."""
+        return 8 * float(self.problem.xp.finfo(self.problem.model.dtype).eps) * abs(self.value)
+
+    def dot(self, a: Array, b: Array) -> float:
+        """⟨a, b⟩."""
+        return float(self.problem.xp.sum(a * b))
+
+    def at(self, update: Array) -> Array:
+        """h(θ + δ) on the data of the step, a 0-d array: a forward pass."""
+        xp, moved = self.problem.xp, self.params + update
+        value = self.objective.value(self.problem.at(self.problem.space.unravel(xp, moved)))
+        return value + xp.sum(moved * moved) * (0.5 * self.l2) if self.l2 else value
+
+    def numbers(self, *arrays: Array) -> list[float]:
+        """0-d arrays as Python numbers, in one transfer: a device works ahead until somebody looks."""
+        xp = self.problem.xp
+        joined = xp.stack([xp.reshape(array, ()) for array in arrays])
+        return [float(value) for value in self.problem.backend.to_numpy(joined)]
+
+    def forms(self, directions: Sequence[Array]) -> list[list[float]]:
+        """DᵀFD with the exact matrix, by one forward derivative for each direction."""
+        space, xp = self.problem.space, self.problem.xp
+        trees = [space.unravel(xp, direction) for direction in directions]
+        form = self.problem.backend.to_numpy(self.matrix.quadratic_forms(trees))
+        return [[float(entry) for entry in row] for row in form]
+
+
+class Along:
+    """The objective over the span of some directions, for rules that choose a point of it.
+
+    Attributes:
+        local: where. directions: the first is -(F̂ + λI)⁻¹ ∇h. damping: λ. bend: acceleration a, or None.
+    """
+
+    def __init__(self, local: Local, directions: Sequence[Array], damping: float, bend: Array | None = None) -> None:
+        self.local = local
+        self.directions = list(directions)
+        self.damping = damping
+        self.bend = bend
+        self._fisher: list[list[float]] | None = None
+        self._slopes: list[float] | None = None
+        self._values: dict[tuple[float, ...], float] = {}
+
+    @property
+    def slopes(self) -> list[float]:
+        """∇h·d_i."""
+        if self._slopes is None:
+            self._slopes = [self.local.dot(self.local.gradient, d) for d in self.directions]
+        return self._slopes
+
+    @property
+    def fisher(self) -> list[list[float]]:
+        """d_iᵀ F d_j."""
+        if self._fisher is None:
+            self._fisher = self.local.forms(self.directions)
+        return self._fisher
+
+    @property
+    def known(self) -> bool:
+        """Whether the Fisher's products were taken already, so that predictions cost nothing."""
+        return self._fisher is not None
+
+    @property
+    def gram(self) -> list[list[float]]:
+        """d_iᵀ (F + (λ + l2) I) d_j."""
+        ds, shift, dot = self.directions, self.damping + self.local.l2, self.local.dot
+        return [[self.fisher[i][j] + shift * dot(ds[i], ds[j]) for j in range(len(ds))] for i in range(len(ds))]
+
+    def update(self, coefficients: Sequence[float]) -> Array:
+        """δ = Σ c_i d_i, bent by ½ c_1² a where there is an acceleration a."""
+        total = self.directions[0] * coefficients[0]
+        for c, d in zip(coefficients[1:], self.directions[1:], strict=True):
+            total = total + d * c
+        return total if self.bend is None else total + self.bend * (0.5 * coefficients[0] ** 2)
+
+    def value(self, coefficients: Sequence[float]) -> float:
+        """h(θ + δ)."""
+        key = tuple(coefficients)
+        if key not in self._values:
+            self._values[key] = float(self.local.at(self.update(coefficients)))
+        return self._values[key]
+
+    def know(self, coefficients: Sequence[float], value: float, slopes: Sequence[float]) -> None:
+        """Take in what was computed elsewhere."""
+        self._values[tuple(coefficients)] = value
+        self._slopes = list(slopes)
+
+    def predicted(self, coefficients: Sequence[float]) -> float:
+        """M(δ) - M(0), with the exact matrix."""
+        return sum(c * s for c, s in zip(coefficients, self.slopes, strict=True)) + 0.5 * form(self.gram, coefficients)
+
+    def divergence(self, coefficients: Sequence[float]) -> float:
+        """½ δᵀFδ, which approximates the Kullback-Leibler divergence of the step."""
+        return 0.5 * form(self.fisher, coefficients)
+
+
+def form(matrix: list[list[float]], c: Sequence[float]) -> float:
+    """cᵀ M c."""
+    return sum(c[i] * matrix[i][j] * c[j] for i in range(len(c)) for j in range(len(c)))

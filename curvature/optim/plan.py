@@ -1,0 +1,99 @@
+"""The rules that a run goes by: what the user gave, and what was chosen for the problem where nothing was given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ..approximation import Approximation, as_method
+from ..matrices import Fisher, GaussNewtonMatrix
+from ..problem import Problem
+from .acceleration import GeodesicAcceleration
+from .damping import Damping, DampingSearch, DelayedGratification, LevenbergMarquardt, retries_of
+from .objective import Loss, Objective
+from .solver import SPECTRAL_LIMIT
+from .step_size import Fixed, LearningRate, LineSearch, QuadraticModel
+
+FEW_OUTPUTS = 32
+"""Up to so many columns of the output factor the exact expectation over the model's predictions is worth its price."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user gave; None where the choice is left to the optimiser."""
+
+    approximation: Approximation | None
+    fisher: str | Callable[[Problem], GaussNewtonMatrix] | None
+    damping: Damping | None
+    learning_rate: LearningRate | None
+    acceleration: GeodesicAcceleration | None
+    decay: float | None
+    momentum: float
+    objective: Objective
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run goes by.
+
+    Attributes:
+        method: the approximation F̂. fisher: which matrix it approximates. damping, learning_rate, acceleration: the rules.
+        decay: of the moving average of the statistics.
+        minibatch: whether it was chosen for steps on parts of the data.
+    """
+
+    method: Approximation
+    fisher: str | Callable[[Problem], GaussNewtonMatrix]
+    damping: Damping
+    learning_rate: LearningRate
+    acceleration: GeodesicAcceleration | None
+    decay: float
+    minibatch: bool
+
+
+def choose(options: Options, problem: Problem, *, minibatch: bool) -> Plan:
+    """What suits a problem.
+
+    - A small model (up to 1024 parameters) and all of its data: the matrix itself, ``DelayedGratification``, full steps bent
+      by ``GeodesicAcceleration``: the rank that is used grows as the damping falls.
+    - An objective of its own: what it names as ``approximation``, or the matrix itself where it is small, ``DampingSearch`` and
+      ``LineSearch``.
+    - Anything else: K-FAC, ``LevenbergMarquardt`` from a calibrated start, ``QuadraticModel``.
+
+    The Fisher information is taken exactly with up to 32 columns of the output factor, and by Monte Carlo beyond.
+    """
+    small = problem.space.size <= SPECTRAL_LIMIT
+    own_loss = isinstance(options.objective, Loss)
+    method = options.approximation
+    if method is None:
+        named = getattr(options.objective, "approximation", None)
+        dense = small and not (minibatch and own_loss)
+        method = as_method(named if named is not None else "exact" if dense else "kfac")
+    fisher = options.fisher or ("exact" if _columns(problem) <= FEW_OUTPUTS else "monte-carlo")
+    deterministic = not minibatch and fisher != "monte-carlo"
+    # Steps that are solved for exactly, on an objective that is a function of the parameters alone.
+    whole = deterministic and own_loss and small and method.name == "exact" and options.learning_rate is None
+    damping = options.damping
+    if damping is None:
+        for_loss: Damping = DelayedGratification() if whole else LevenbergMarquardt(initial=None)
+        damping = for_loss if own_loss else DampingSearch()
+    learning_rate = options.learning_rate
+    if learning_rate is None:
+        if options.momentum:
+            learning_rate = Fixed(1.0, options.momentum)
+        elif not own_loss:
+            learning_rate = LineSearch()
+        else:
+            learning_rate = Fixed(1.0) if retries_of(damping) else QuadraticModel()
+    acceleration = options.acceleration
+    if acceleration is None and whole and options.damping is None:
+        acceleration = GeodesicAcceleration()
+    # Old statistics are only worth keeping where the new ones are noisy.
+    decay = options.decay
+    if decay is None:
+        decay = 0.0 if deterministic else 0.95
+    return Plan(method, fisher, damping, learning_rate, acceleration, decay, minibatch)
+
+
+def _columns(problem: Problem) -> int:
+    return Fisher(problem).columns(next(problem.batches()))
