@@ -472,7 +472,8 @@ class _Search:
         if key not in self._solvers:
             operator = self.state.operator if key is None else built(method, self.state.statistics, self._structure)
             assert operator is not None
-            self._solvers[key] = Solver(operator, several=several, start=self.state.solution)
+            scaling = float(getattr(self.plan.damping, "scaling", 0.0))
+            self._solvers[key] = Solver(operator, several=several, scaling=scaling, start=self.state.solution)
         return self._solvers[key], (remaining if self.optimizer.factored_damping is None or stays else 0.0)
 
     def _structural(self, damping: float) -> float:
@@ -516,14 +517,17 @@ class _Search:
     def calibrated(cls, optimizer: NaturalGradient, plan: Plan, state: State, local: Local, matrix: GaussNewtonMatrix) -> float:
         """λ to begin with, from the curvature along the gradient, s = ∇hᵀF∇h / ‖∇h‖².
 
-        A rule that tries again at once finds the rest of the way itself, and begins with 1e-6 s. Any other begins with the
+        A rule that tries again at once finds the rest of the way itself, and begins with 1e-6 of the largest eigenvalue, or of s
+        where that is not known. Any other begins with the
         power of ten times s, from s to 1e-6 s, whose first step makes the objective smallest.
         """
         squared = local.dot(local.gradient, local.gradient)
         scale = local.forms([local.gradient])[0][0] / squared if squared > 0 else 1.0
         scale = scale if math.isfinite(scale) and scale > 0 else 1.0
         if retries_of(plan.damping):
-            return 1e-6 * scale
+            trial = cls(optimizer, plan, replace(state, damping=scale), local, matrix)
+            trial._refresh()
+            return 1e-6 * (trial._solver(scale)[0].largest or scale)
         best, found = math.inf, scale
         for power in range(7):
             damping = scale * 10.0**-power
