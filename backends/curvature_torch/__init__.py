@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from array_api_compat import is_torch_array
@@ -13,6 +14,12 @@ from curvature.backend import CAPABILITIES
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from .optimizer import NaturalGradient as NaturalGradient
+    from .preconditioning import precondition as precondition
+
+_LATER = {"NaturalGradient": "optimizer", "precondition": "preconditioning"}
+"""What needs torch, and is imported when it is first asked for: name, module."""
 
 _DERIVED = ("jit",)  # a function runs as it is unless torch.compile is asked for
 
@@ -64,3 +71,9 @@ def why_not() -> str | None:
         return f"importing torch raised {type(error).__name__}: {error}"
     version = tuple(int(part) for part in torch.__version__.split(".")[:2])
     return None if version >= (2, 6) else f"torch {torch.__version__} is too old, 2.6 or later is needed"
+
+
+def __getattr__(name: str) -> Any:  # and no __dir__: whoever looks for hooks would import torch
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)

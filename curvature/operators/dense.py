@@ -117,12 +117,21 @@ class Dense(Operator):
         self._factor = (damping, lower)
         return lower
 
+    def solve_factored(self, v: Array, damping: Any = 0.0) -> Array | None:
+        """(A + damping·I)⁻¹ v for v (P,) or (P, K) by Cholesky's factorisation; None where that is not safely possible."""
+        lower = self._cholesky(damping)
+        if lower is None:
+            return None
+        columns = v[:, None] if v.ndim == 1 else v
+        half = self.backend.solve_triangular(lower, columns, lower=True)
+        x = self.backend.solve_triangular(lower, half, lower=True, transposed=True)
+        return x[:, 0] if v.ndim == 1 else x
+
     def _solve(self, v: Array, damping: Any) -> Array:
         if self.symmetric:
-            lower = self._cholesky(damping)
-            if lower is not None:
-                half = self.backend.solve_triangular(lower, v, lower=True)
-                return self.backend.solve_triangular(lower, half, lower=True, transposed=True)
+            found = self.solve_factored(v, damping)
+            if found is not None:
+                return found
             # Indefinite or singular: the eigenvalues tell which, and name the damping that would do.
             values, vectors = self._eigendecomposition()
             inverse = powered(self.xp, values, -1, damping)

@@ -60,6 +60,9 @@ class NaturalGradient:
             None: 0.95, but 0 for a step on all of the problem's own data with a matrix that is not drawn at random.
         averaging: ξ of the Polyak average of the parameters, ε = min(1 - 1/k, ξ), which ``averaged(state)`` returns; 0 for none.
         statistics_every: steps between updates of the statistics.
+        statistics_share: share of the examples of a batch that the statistics are taken from (the first ones: minibatches are
+            shuffled). Averaged over steps, 1/8 of a large batch does as well as all of it.
+        model_share: share that the quadratic model's products with F are taken from. (Both: Martens and Grosse 2015, §8.)
         refresh_every: steps between refreshes of the operator built from them, or a rule such as ``Drift()``.
         seed: seed of the Monte Carlo Fisher's draws.
 
@@ -83,6 +86,8 @@ class NaturalGradient:
         decay: float | None = None,
         averaging: float = 0.0,
         statistics_every: int = 1,
+        statistics_share: float = 1.0,
+        model_share: float = 1.0,
         refresh_every: int | Refresh = 1,
         seed: int = 0,
     ) -> None:
@@ -95,6 +100,9 @@ class NaturalGradient:
         for name, number, below in (*bounds, ("weight_decay", weight_decay, math.inf)):
             if not (is_number(number) and 0 <= number < below):
                 raise DataError(f"{name} lies in [0, {below:g}), got {number!r}")
+        for name, share in (("statistics_share", statistics_share), ("model_share", model_share)):
+            if not (is_number(share) and 0 < share <= 1):
+                raise DataError(f"{name} lies in (0, 1], got {share!r}")
         if not (isinstance(seed, int) and seed >= 0):
             raise DataError(f"seed is an integer ≥ 0, got {seed!r}")
         if acceleration is not None and not isinstance(acceleration, GeodesicAcceleration):
@@ -122,6 +130,8 @@ class NaturalGradient:
         self.weight_decay = float(weight_decay)
         self.averaging = float(averaging)
         self.statistics_every = statistics_every
+        self.statistics_share = float(statistics_share)
+        self.model_share = float(model_share)
         self.refresh = as_refresh(refresh_every)
         self.seed = seed
 
@@ -163,7 +173,7 @@ class NaturalGradient:
         squared_norm = local.dot(local.gradient, local.gradient)
         if not (math.isfinite(local.value) and math.isfinite(squared_norm)):
             return self._step_back(state, plan, local, squared_norm)
-        matrix = self._matrix(plan, problem, state.step)
+        matrix = self._matrix(plan, _part(problem, self.statistics_share), state.step)
         state = self._with_statistics(state, plan, matrix)
         state = self._with_damping(state, plan, local, matrix)
         assert state.damping is not None
@@ -236,7 +246,7 @@ class NaturalGradient:
         if self.l2:
             value, slope = value + 0.5 * self.l2 * float(xp.sum(theta * theta)), slope + theta * self.l2
         previous = None if state.velocity is None else space.ravel(xp, state.velocity)
-        exact = self._exact(plan, problem)
+        exact = self._exact(plan, _part(problem, self.model_share))
         return Local(problem, self.objective, theta, slope, value, exact, self.l2, previous, state.rate)
 
     def _step_back(self, state: State, plan: Plan, local: Local, squared_norm: float) -> tuple[Tree, State, StepInfo]:
@@ -452,7 +462,7 @@ class _Search:
 
     def _solve(self, v: Array, damping: float) -> Array:
         solver, remaining = self._solver(damping)
-        solution = solver(v, remaining)
+        solution = solver(v, damping, remaining)
         self.state = replace(self.state, solution=solver.start)
         return solution
 
@@ -473,7 +483,9 @@ class _Search:
             operator = self.state.operator if key is None else built(method, self.state.statistics, self._structure)
             assert operator is not None
             scaling = float(getattr(self.plan.damping, "scaling", 0.0))
-            self._solvers[key] = Solver(operator, several=several, scaling=scaling, start=self.state.solution)
+            self._solvers[key] = Solver(
+                operator, l2=self.optimizer.l2, several=several, scaling=scaling, start=self.state.solution
+            )
         return self._solvers[key], (remaining if self.optimizer.factored_damping is None or stays else 0.0)
 
     def _structural(self, damping: float) -> float:
@@ -517,7 +529,7 @@ class _Search:
     def calibrated(cls, optimizer: NaturalGradient, plan: Plan, state: State, local: Local, matrix: GaussNewtonMatrix) -> float:
         """λ to begin with, from the curvature along the gradient, s = ∇hᵀF∇h / ‖∇h‖².
 
-        A rule that tries again at once finds the rest of the way itself, and begins with 1e-6 of the largest eigenvalue, or of s
+        A rule that tries again at once finds the rest of the way itself, and begins with 1e-6 of the size of the matrix, or of s
         where that is not known. Any other begins with the
         power of ten times s, from s to 1e-6 s, whose first step makes the objective smallest.
         """
@@ -527,7 +539,7 @@ class _Search:
         if retries_of(plan.damping):
             trial = cls(optimizer, plan, replace(state, damping=scale), local, matrix)
             trial._refresh()
-            return 1e-6 * (trial._solver(scale)[0].largest or scale)
+            return 1e-6 * (trial._solver(scale)[0].size or scale)
         best, found = math.inf, scale
         for power in range(7):
             damping = scale * 10.0**-power
@@ -537,6 +549,14 @@ class _Search:
             if move.after < best:
                 best, found = move.after, damping
         return found
+
+
+def _part(problem: Problem, share: float) -> Problem:
+    """The problem on the first examples of its batch."""
+    batch = problem.data.single
+    if share == 1.0 or batch is None:
+        return problem
+    return problem.at(data=batch.part(slice(0, max(1, math.ceil(share * batch.size)))), keep=True)
 
 
 def _sortable(value: float) -> float:

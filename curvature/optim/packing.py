@@ -60,8 +60,12 @@ def unpacked(found: dict[str, Any], problem: Problem, options: Options) -> State
         raise DataError(f"this state is of other rules ({said}); make the optimiser as it was, or begin anew with init(problem)")
     statistics, operator = found["built"], None
     if statistics is not None:
-        method, _ = plan.method.damped(numbers["built_damping"])
+        method, remaining = plan.method.damped(numbers["built_damping"])
         operator = built(method, statistics, problem.structure.of(Fisher(problem)))
+        if numbers["age"]:
+            # Some operators form inverses at their second solve; the one that was saved had its first.
+            nothing = problem.space.ravel(problem.xp, problem.params) * 0.0
+            operator.solve(nothing, damping=remaining)
     return State(
         problem=problem,
         plan=plan,

@@ -11,62 +11,89 @@ Array = Any
 SPECTRAL_LIMIT = 1024
 """Up to so many parameters an eigendecomposition takes less than the factorisations of the several λ that a step may try."""
 
-VANISHING = 1e-20
+VANISHING = 1e-16
 """Diagonal entries below this share of the largest count as this share of it."""
 
 
 class Solver:
-    """Solutions of (A + λ D) x = v, for A ≥ 0.
+    """Solutions of (A + l2·I + λ D) x = v, for A ≥ 0.
 
-    A small dense matrix is decomposed once if several λ are likely; its eigenvalues below zero are rounding, and count as
-    zero. Then D = diag(A)^scaling; anything else solves as it does, with D = I.
+    A small dense matrix is scaled by D = diag(A + l2·I)^scaling. It is factored for the first λ, and decomposed for good where
+    that fails or a second λ follows; eigenvalues below zero are rounding, and count as zero. Anything else solves as it does,
+    with D = I.
 
     Args:
         operator: A.
+        l2: of the objective.
         several: whether several λ are to be expected.
         scaling: 0: Levenberg's damping; 1: Marquardt's, which does not depend on the units of the parameters.
         start: where an operator with ``solve_from`` starts from.
     """
 
-    def __init__(self, operator: Operator, *, several: bool, scaling: float = 0.0, start: Any = None) -> None:
+    def __init__(self, operator: Operator, *, l2: float, several: bool, scaling: float = 0.0, start: Any = None) -> None:
         self.operator = operator
         self.start = start
-        self._eigen: tuple[Array, Array] | None = None
-        if several and isinstance(operator, Dense) and operator.symmetric and operator.shape[0] <= SPECTRAL_LIMIT:
-            self._eigen = _decomposed(operator, scaling)
+        dense = several and isinstance(operator, Dense) and operator.symmetric and operator.shape[0] <= SPECTRAL_LIMIT
+        self._scaled = _Scaled(operator, l2, scaling) if dense and isinstance(operator, Dense) else None
 
-    def __call__(self, v: Array, damping: float) -> Array:
-        """x (P,) for v (P,)."""
-        if self._eigen is not None and damping > 0:
-            values, vectors = self._eigen
-            return vectors @ ((self.operator.xp.matrix_transpose(vectors) @ v) / (values + damping))
+    def __call__(self, v: Array, damping: float, remaining: float) -> Array:
+        """x (P,) for v (P,) and λ; ``remaining`` of λ + l2 is not in the structure of the operator yet."""
+        if self._scaled is not None and remaining > 0:
+            return self._scaled.solve(v, damping)
         solve_from = getattr(self.operator, "solve_from", None)
         if solve_from is None:
-            return self.operator.solve(v, damping=damping)
-        self.start = solve_from(v, self.start, damping)
+            return self.operator.solve(v, damping=remaining)
+        self.start = solve_from(v, self.start, remaining)
         return self.start
 
     @property
-    def largest(self) -> float | None:
-        """The largest eigenvalue of D^-½ A D^-½, where that is known."""
-        return None if self._eigen is None else float(self._eigen[0][-1])
+    def size(self) -> float | None:
+        """‖D^-½ (A + l2·I) D^-½‖_F, between the largest eigenvalue and √P of them, where that is known."""
+        return None if self._scaled is None else self._scaled.size
 
     @property
     def lowest(self) -> float:
         """λ below which a solution is rounding, where that is known."""
-        return 32 * float(self.operator.xp.finfo(self.operator.dtype).eps) * (self.largest or 0.0)
+        return 32 * float(self.operator.xp.finfo(self.operator.dtype).eps) * (self.size or 0.0)
 
 
-def _decomposed(operator: Dense, scaling: float) -> tuple[Array, Array]:
-    """(μ, D^-½ V) of D^-½ A D^-½ = V diag(μ) Vᵀ: (A + λD)⁻¹ = D^-½ V diag(1 / (μ + λ)) Vᵀ D^-½."""
-    xp = operator.xp
-    if not scaling:
-        values, vectors = operator.eigh()
-        return xp.where(values > 0, values, xp.zeros_like(values)), vectors
-    diagonal = operator.diagonal()
-    largest = xp.max(diagonal)
-    # What does not matter to the model at all is not made to matter by its scale.
-    safe = xp.where(largest > 0, xp.maximum(diagonal, largest * VANISHING), xp.ones_like(diagonal))
-    root = safe ** (-0.5 * scaling)
-    values, vectors = operator.backend.eigh(operator.array * root[:, None] * root[None, :])
-    return xp.where(values > 0, values, xp.zeros_like(values)), vectors * root[:, None]
+class _Scaled:
+    """M = D^-½ (A + l2·I) D^-½, so that (A + l2·I + λD)⁻¹ = D^-½ (M + λI)⁻¹ D^-½."""
+
+    def __init__(self, operator: Dense, l2: float, scaling: float) -> None:
+        self.xp, self.backend = operator.xp, operator.backend
+        xp, identity = self.xp, self.xp.eye(operator.shape[0], dtype=operator.dtype, device=operator.backend.device)
+        array = operator.array + l2 * identity if l2 else operator.array
+        self.root: Array | None = None
+        if scaling:
+            diagonal = operator.diagonal() + l2
+            largest = xp.max(diagonal)
+            # What does not matter to the model at all is not made to matter by its scale.
+            safe = xp.where(largest > 0, xp.maximum(diagonal, largest * VANISHING), xp.ones_like(diagonal))
+            self.root = safe ** (-0.5 * scaling)
+            array = array * self.root[:, None] * self.root[None, :]
+        self.matrix = Dense(array, backend=self.backend, symmetric=True)
+        self.size = float(self.matrix.norm())
+        self._first: float | None = None
+        self._eigen: tuple[Array, Array] | None = None
+
+    def solve(self, v: Array, damping: float) -> Array:
+        scaled = v if self.root is None else v * self.root
+        x = self._factored(scaled, damping)
+        if x is None:
+            values, vectors = self._decomposed()
+            x = vectors @ ((self.xp.matrix_transpose(vectors) @ scaled) / (values + damping))
+        return x if self.root is None else x * self.root
+
+    def _factored(self, v: Array, damping: float) -> Array | None:
+        """By Cholesky's factorisation for the first λ, None where it breaks down or for another one."""
+        if self._eigen is not None or self._first not in (None, damping):
+            return None
+        self._first = damping
+        return self.matrix.solve_factored(v, damping)
+
+    def _decomposed(self) -> tuple[Array, Array]:
+        if self._eigen is None:
+            values, vectors = self.matrix.eigh()
+            self._eigen = self.xp.where(values > 0, values, self.xp.zeros_like(values)), vectors
+        return self._eigen

@@ -10,7 +10,8 @@ import curvature as cv
 from curvature.operators import Dense
 
 from .costs import exact_cost
-from .layer_blocks import gradients, joined
+from .layer_blocks import gradients, joined, layer_blocks
+from .plan import Form
 
 Array = Any
 
@@ -69,11 +70,25 @@ def _from_products(matrix: cv.Operator, backend: cv.Backend) -> Any:
 
 def _gram(matrix: cv.GaussNewtonMatrix, evaluation: Any, xp: Any) -> Array:
     """Σ_n Σ_r j_nr j_nrᵀ, j_nr the (weighted) gradient of example n and column r, in chunks."""
+    values = matrix.layer_values(evaluation)
+    if len(values) == 1 and values[0].layer.kind != "general":
+        return _of_one_layer(values[0], xp)
     total: Any = 0.0
     for leaves in gradients(matrix, evaluation, set(range(len(matrix.problem.space.names)))):
         rows = joined(xp, leaves)
         total = total + rows @ xp.matrix_transpose(rows)
     return total
+
+
+def _of_one_layer(values: Any, xp: Any) -> Array:
+    """The block of the only layer, from its inputs and cotangents, in the flat order of the parameters."""
+    block = values.layer.block
+    (found,) = layer_blocks(values, [(block, Form())], xp).values()
+
+    def ordered(rows: Array) -> Array:
+        return joined(xp, dict(zip(block.leaves, block.scatter(xp, rows), strict=True)))
+
+    return ordered(xp.matrix_transpose(ordered(found[0, :, :])))
 
 
 @cv.build.dispatch

@@ -1,0 +1,1 @@
+"""Training benchmarks: time and steps to an error, for this library and its peers."""

@@ -1,0 +1,1 @@
+"""Methods of other libraries, each a function (problem, settings, trace)."""
