@@ -1,19 +1,39 @@
 """JAX for curvature: its own derivatives, compiled; parameter uses from the jaxpr; models of Flax NNX and Equinox.
 
-Modules come in through ``curvature.as_model(module)``; trained parameters go back with ``curvature_jax.update``.
+Modules come in through ``curvature.as_model(module)``; trained parameters go back with ``curvature_jax.update``. In an Optax
+loop, ``curvature_jax.natural_gradient`` takes the place of another optimiser.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from array_api_compat import is_jax_array
 
 import curvature as cv
 from curvature.backend import CAPABILITIES
 
-__all__ = ["as_model", "update"]
+if TYPE_CHECKING:
+    from .step_state import NaturalGradientState, StepReport
+    from .transformation import natural_gradient, scale_by_natural_gradient
+
+__all__ = ["NaturalGradientState", "StepReport", "as_model", "natural_gradient", "scale_by_natural_gradient", "update"]
+
+_LATER = {
+    "NaturalGradientState": "step_state",
+    "StepReport": "step_state",
+    "natural_gradient": "transformation",
+    "scale_by_natural_gradient": "transformation",
+}
+"""What imports JAX, and so is imported when it is first asked for: name, module."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
 
 
 @cv.hookimpl

@@ -95,6 +95,9 @@ class JaxBackend(cv.Backend):
     def gram(self, a: Array, *, last: Array | None = None, scale: float = 1.0) -> Array:
         return gram_by(partial(gram_by_panels, self.xp), self.xp, a, last, scale)
 
+    def triangle(self, a: Array) -> Array:
+        return jnp.linalg.qr(a, mode="r")  # Q takes most of the time
+
     def synchronize(self) -> None:
         # A device need not run what is independent in order: only the arrays themselves know when they are there.
         jax.block_until_ready(jax.live_arrays())

@@ -26,7 +26,7 @@ def is_known(module: Any) -> bool:
 
 def adapted(module: Any, output: Any, by_example: bool | None = None) -> cv.Model:
     """The module as a model: see ``curvature_jax.as_model``."""
-    parts = _parts(module)
+    parts = parts_of(module)
     maps = _is_equinox(module) if by_example is None else by_example
 
     def apply(params: Tree, x: Any) -> Array:
@@ -56,7 +56,7 @@ def adapted(module: Any, output: Any, by_example: bool | None = None) -> cv.Mode
 
 def updated(module: Any, params: Tree) -> Any:
     """The module with these parameters: see ``curvature_jax.update``."""
-    parts = _parts(module)
+    parts = parts_of(module)
     cv.ParameterSpace.of(parts.params).flatten(params, what="params")
     if not _is_nnx(module):
         return parts.module(params)
@@ -130,12 +130,25 @@ class _Parts:
         """The parameters in the framework's own container."""
         return jax.tree_util.tree_unflatten(self._structure, [_at(params, path) for path in self._paths])
 
+    def nested(self, leaves: Sequence[Array]) -> Tree:
+        """Nested dictionaries like ``params`` from arrays in the order of the framework's own container."""
+        return _nested(self._paths, leaves)
+
+    def leaves(self, params: Tree) -> list[Array]:
+        """The arrays of nested dictionaries like ``params`` in the order of the framework's own container."""
+        return [_at(params, path) for path in self._paths]
+
     def module(self, params: Tree) -> Any:
         """A module with these parameters; nothing of the original is touched when it runs."""
         return self._rebuild(self.state(params))
 
 
-def _parts(module: Any) -> _Parts:
+def parts_of(module: Any) -> _Parts:
+    """A Flax NNX or an Equinox module taken apart.
+
+    Raises:
+        UnsupportedError: if it is neither.
+    """
     if _is_nnx(module):
         return _nnx_parts(module)
     if _is_equinox(module):

@@ -103,6 +103,10 @@ class Backend(ABC):
         """
         return gram_by(lambda b: self.xp.matrix_transpose(b) @ b, self.xp, a, last, scale)
 
+    def triangle(self, a: Array) -> Array:
+        """The R (k, d), k = min(n, d), of a QR decomposition of (n, d): RᵀR = AᵀA, without forming that product."""
+        return self.xp.linalg.qr(a, mode="reduced")[1]
+
     @abstractmethod
     def synchronize(self) -> None:
         """Wait until the device has done what was asked of it."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import curvature as cv
-from curvature.operators import BlockDiagonal, Dense, Diagonal, Kronecker, KroneckerEigen
+from curvature.operators import BlockDiagonal, Dense, Diagonal, Kronecker, KroneckerEigen, is_zero
 
 Array = Any
 
@@ -28,7 +28,8 @@ class Factored(cv.Approximation):
     def __post_init__(self) -> None:
         if self.damping not in ("factored", "exact"):
             raise cv.DataError(f"{self.name}: damping is 'factored' or 'exact', got {self.damping!r}")
-        if not self.gamma >= 0:
+        # An array may have no values yet, inside of a program that is being compiled.
+        if isinstance(self.gamma, (int, float)) and not self.gamma >= 0:
             raise cv.DataError(f"{self.name}: gamma is ≥ 0, got {self.gamma}")
 
     def damped(self, damping: Any) -> tuple[cv.Approximation, Any]:
@@ -55,12 +56,12 @@ def build(method: Factored, statistics: dict, structure: cv.Structure) -> cv.Ope
     return BlockDiagonal(blocks, partition=structure.partition)
 
 
-def own_block(backend: cv.Backend, values: dict[str, Array], damping: float) -> cv.Operator:
+def own_block(backend: cv.Backend, values: dict[str, Array], damping: Any) -> cv.Operator:
     """The operator of a layer that is no Kronecker product, of its dense ``block`` or its ``diagonal``, damped."""
     if "diagonal" in values:
         return Diagonal(values["diagonal"] + damping, backend=backend)
     block = values["block"]
-    if damping != 0:
+    if not is_zero(damping):
         block = block + damping * backend.xp.eye(block.shape[0], dtype=block.dtype, device=backend.device)
     return Dense(block, backend=backend, symmetric=True)
 
@@ -74,7 +75,7 @@ def own_statistics(values: Any, max_dense: int) -> dict[str, Array]:
 
 def damped_factors(backend: cv.Backend, a: Array, g: Array, gamma: Any) -> tuple[Array, Array]:
     """(A + π γ I, G + γ/π I)."""
-    if isinstance(gamma, (int, float)) and gamma == 0:
+    if is_zero(gamma):
         return a, g
     xp = backend.xp
     identity_a = xp.eye(a.shape[0], dtype=a.dtype, device=backend.device)
@@ -90,11 +91,11 @@ def relative_scale(xp: Any, mean_a: Array, mean_g: Array) -> Array:
     return xp.sqrt(xp.where(usable, mean_a, one) / xp.where(usable, mean_g, one))
 
 
-def _embedding(backend: cv.Backend, frequencies: Array, g: Array, gamma: float) -> KroneckerEigen:
+def _embedding(backend: cv.Backend, frequencies: Array, g: Array, gamma: Any) -> KroneckerEigen:
     """diag(frequencies) ⊗ G: the inputs are unit vectors, so A is diagonal and is kept so."""
     xp = backend.xp
     values, vectors = backend.eigh(g)
-    if gamma != 0:
+    if not is_zero(gamma):
         pi = relative_scale(xp, xp.mean(frequencies), xp.mean(values))
         frequencies, values = frequencies + gamma * pi, values + gamma / pi
     return KroneckerEigen([None, vectors], frequencies[:, None] * values[None, :], backend=backend)

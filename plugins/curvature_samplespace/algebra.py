@@ -24,7 +24,7 @@ def _add(a: SampleSpaceOperator, b: SampleSpaceOperator) -> Operator:
     if ours is None or theirs is None or a.backend.name != b.backend.name or a.space != b.space:
         return _kept_apart(a, b)
     parts = [{"rows": side.rows} for side in (ours, theirs)]
-    rows = compressed(a.xp, stacked(a.xp, parts, [a.weights**0.5, b.weights**0.5]))["rows"]
+    rows = compressed(a.backend, stacked(a.xp, parts, [a.weights**0.5, b.weights**0.5]))["rows"]
     side = RowsSide(rows, a.backend, space=a.space, rcond=ours.rcond)
     return SampleSpaceOperator(side, shift=a.shift + b.shift)
 

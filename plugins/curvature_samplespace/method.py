@@ -70,7 +70,7 @@ class SampleSpace(cv.Approximation):
                 "take storage='rows' (and decay=0 in an optimiser, which then need not merge)"
             )
         xp = cv.namespace(statistics[0]["rows"])
-        merged = compressed(xp, stacked(xp, statistics, [weight**0.5 for weight in weights]))
+        merged = compressed(cv.backend_of(statistics[0]["rows"]), stacked(xp, statistics, [weight**0.5 for weight in weights]))
         rows, size = merged["rows"].shape
         needed = int(rows) * int(size) * _width(xp, merged["rows"].dtype)
         if needed > self.memory:

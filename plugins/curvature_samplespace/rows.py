@@ -50,8 +50,7 @@ class Collected:
 
     def statistics(self) -> dict[str, Array]:
         """All of them, compressed."""
-        xp = self.matrix.xp
-        return compressed(xp, stacked(xp, self._parts))
+        return compressed(self.matrix.backend, stacked(self.matrix.xp, self._parts))
 
 
 def example_rows(matrix: cv.GaussNewtonMatrix, values: Sequence[Any], examples: slice) -> Array:
@@ -105,13 +104,13 @@ def stacked(xp: Any, parts: Sequence[dict[str, Array]], roots: Sequence[Any] | N
     return {name: xp.concat([part[name] for part in scaled], axis=0) for name in scaled[0]}
 
 
-def compressed(xp: Any, part: dict[str, Array]) -> dict[str, Array]:
+def compressed(backend: cv.Backend, part: dict[str, Array]) -> dict[str, Array]:
     """At most as many rows as columns, with all products between columns as they were: the R of a QR decomposition."""
     arrays = list(part.values())
-    joined = arrays[0] if len(arrays) == 1 else xp.concat(arrays, axis=1)
+    joined = arrays[0] if len(arrays) == 1 else backend.xp.concat(arrays, axis=1)
     if joined.shape[0] <= joined.shape[1]:
         return part
-    triangle, start, found = xp.linalg.qr(joined, mode="reduced")[1], 0, {}
+    triangle, start, found = backend.triangle(joined), 0, {}
     for name, array in part.items():
         stop = start + int(array.shape[1])
         found[name], start = triangle[:, start:stop], stop

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import runpy
 import sys
 import tomllib
@@ -32,6 +33,33 @@ def test_poisson_regression(capsys):
     np.testing.assert_allclose(design.T @ (y - mean), 0, atol=1e-8)
     np.testing.assert_allclose(errors, np.sqrt(np.diag(np.linalg.inv(design.T @ (mean[:, None] * design)))), rtol=1e-10)
     assert "slope 2" in capsys.readouterr().out
+
+
+def test_torch_training_loop(capsys):
+    example = runpy.run_path(str(EXAMPLES / "torch_training_loop.py"))
+    losses = example["main"]()
+    assert losses["natural gradient"] < 0.1 < losses["SGD"]
+    before, after = (inspect.getsource(example[name]).splitlines() for name in ("train_before", "train_after"))
+    changed = [(a, b) for a, b in zip(before[1:], after[1:], strict=True) if a != b]
+    assert len(changed) == 2
+    assert "natural gradient  loss" in capsys.readouterr().out
+
+
+def test_optax_training_loop(capsys):
+    """Two lines change, and the loss after as many steps is lower."""
+    example = runpy.run_path(str(EXAMPLES / "optax_training_loop.py"))
+    adam, natural = (inspect.getsource(example[f"with_{name}"]).splitlines()[1:] for name in ("adam", "natural_gradient"))
+    changed = [(before.strip(), after.strip()) for before, after in zip(adam, natural, strict=True) if before != after]
+    assert changed == [
+        ("optimizer = optax.adam(1e-2)", "optimizer = curvature_jax.natural_gradient(apply, cv.Categorical())"),
+        (
+            "updates, state = optimizer.update(grads, state, params)",
+            "updates, state = optimizer.update(grads, state, params, data=(x, y))",
+        ),
+    ]
+    reached = example["main"](60)
+    assert reached["natural gradient"] < 0.1 * reached["Adam"]
+    assert "natural gradient  loss" in capsys.readouterr().out
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ PUBLIC = {
     "curvature.autodiff",
     "curvature.backend",
     "curvature.linalg",
+    "curvature.optim",
     "curvature.operators",
     "curvature.trees",
 }

@@ -61,7 +61,7 @@ def test_compression_keeps_all_products_of_columns(rows, columns, seed):
     random = np.random.default_rng(seed)
     part = {"rows": random.standard_normal((rows, columns)), "weights": random.standard_normal((rows, 2))}
     joined = np.concatenate([part["rows"], part["weights"]], axis=1)
-    found = compressed(np, part)
+    found = compressed(cv.backend("numpy"), part)
     again = np.concatenate([found["rows"], found["weights"]], axis=1)
     assert len(again) == min(rows, columns + 2)
     np.testing.assert_allclose(again.T @ again, joined.T @ joined, rtol=1e-10, atol=1e-12)
