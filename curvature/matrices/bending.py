@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..backend import Backend, Keyed
+from ..backend import Backend, Keyed, namespace
 from ..problem import Batch, Problem
 from ..problem.functions import outputs_function
 from ..trees import tree_map
@@ -20,10 +20,9 @@ def bending_force(matrix: GaussNewtonMatrix, direction: Tree) -> Tree:
     """Jᵀ S Sᵀ f''(v, v), summed with the weights of the loss: F Γ(v, v) of the outputs' geometry, a params tree."""
     problem, total = matrix.problem, None
     for batch in problem.batches():
-        second = second_derivative(problem, batch, direction)
-        outputs, pull = problem.backend.vjp(problem.outputs_of(batch), problem.params)
+        outputs, second = _outputs_and_second_derivative(problem, batch, direction)
         middle = matrix.output_map(outputs, problem.targets(batch), batch)
-        part = pull(matrix._weighted(batch, middle(second)))
+        part = _pulled_back(problem, batch, matrix._weighted(batch, middle(second)))
         share = problem._share(batch)
         if share != 1.0:
             part = tree_map(lambda a, share=share: a * share, part)
@@ -33,16 +32,35 @@ def bending_force(matrix: GaussNewtonMatrix, direction: Tree) -> Tree:
 
 def second_derivative(problem: Problem, batch: Batch, direction: Tree) -> Array:
     """f''(v, v) (N, C): the second derivative of the outputs along a params tree, forward over forward."""
+    return _outputs_and_second_derivative(problem, batch, direction)[1]
+
+
+def _outputs_and_second_derivative(problem: Problem, batch: Batch, direction: Tree) -> list[Array]:
     outputs = outputs_function(problem.model, problem.likelihood, batch.size, batch.x is not None)
     backend: Backend = problem.backend
 
-    def second(point: Tree, x: Any) -> Array:
+    def second(point: Tree, x: Any) -> list[Array]:
         params, tangent = point
 
-        def first(p: Tree) -> Array:
-            return backend.jvp(lambda q: outputs(q, x), p, tangent)[1]
+        def first(p: Tree) -> list[Array]:
+            return list(backend.jvp(lambda q: outputs(q, x), p, tangent))
 
-        return backend.jvp(first, params, tangent)[1]
+        (value, _), (_, twice) = backend.jvp(first, params, tangent)
+        return [value, twice]
 
     keyed = Keyed(second, ("second derivative", outputs.key), problem.model.compiled)
-    return backend.evaluate(keyed.on(batch.x), [problem.params, direction])
+    found: list[Array] = backend.evaluate(keyed.on(batch.x), [problem.params, direction])
+    return found
+
+
+def _pulled_back(problem: Problem, batch: Batch, cotangent: Array) -> Tree:
+    """Jᵀ u as the gradient of ⟨f, u⟩: one program, which keeps no residuals for a second one."""
+    outputs = outputs_function(problem.model, problem.likelihood, batch.size, batch.x is not None)
+
+    def product(params: Tree, data: Tree) -> Array:
+        x, u = data
+        value = outputs(params, x)
+        return namespace(value).sum(value * u)
+
+    keyed = Keyed(product, ("product with the outputs", outputs.key), problem.model.compiled)
+    return problem.backend.value_and_gradient(keyed.on((batch.x, cotangent)), problem.params)[1]

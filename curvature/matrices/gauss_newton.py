@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from ..problem import Batch, Evaluation, LayerValues
+from ..problem.general import example_gradients
 from ..problem.memory import guarded
 from ..problem.transposes import forward_mode_is_right
 from ..trees import tree_map
@@ -62,6 +63,16 @@ class GaussNewtonMatrix(CurvatureMatrix):
                 values = tree_map(lambda a, share=share: a * share, values)
             total = values if total is None else tree_map(lambda a, b: a + b, total, values)
         return total
+
+    def example_rows(self, evaluation: Evaluation) -> Array:
+        """S_nᵀ J_n of all examples and parameters in the flat order, (N·R, P), by one program where the backend maps functions.
+
+        For small models whose parameters enter in ways that are not known; with weights and scale as ``output_factor``.
+        """
+        factor, space, xp = self.output_factor(evaluation), self.problem.space, self.xp
+        gradients = example_gradients(evaluation, space.names, factor)
+        rows = xp.concat([gradients[name] for name in space.names], axis=1) if len(space.names) > 1 else gradients[space.names[0]]
+        return xp.reshape(xp.permute_dims(rows, (0, 2, 1)), (-1, space.size))
 
     def layer_values(self, evaluation: Evaluation) -> list[LayerValues]:
         """What enters and leaves each layer in one evaluation, with the columns of ``output_factor`` as cotangents."""

@@ -23,7 +23,9 @@ class GeodesicAcceleration:
     """
 
     limit: float = 0.75
+    hopeless: float = 100.0
 
     def __post_init__(self) -> None:
-        if not (is_number(self.limit) and self.limit > 0):
-            raise DataError(f"the limit of a geodesic acceleration is positive, got {self.limit!r}")
+        for name, number in (("limit", self.limit), ("hopeless", self.hopeless)):
+            if not (is_number(number) and number > 0):
+                raise DataError(f"{name} of a geodesic acceleration is positive, got {number!r}")

@@ -443,22 +443,20 @@ class _Search:
             return along, math.nan
         local, direction = self.local, along.directions[0]
         space, xp = local.problem.space, local.problem.xp
+        after = local.at(along.update(coefficients))
+        straight, *slopes = local.numbers(after, *(xp.sum(local.gradient * d) for d in along.directions))
+        along.know(coefficients, straight, slopes)
+        gain = 0.5 * abs(sum(c * s for c, s in zip(coefficients, slopes, strict=True)))
+        if not straight - local.value <= rule.hopeless * gain:  # NaN is not either
+            return along, straight
         force = space.ravel(xp, bending_force(local.matrix, space.unravel(xp, direction)))
         bend = self._solve(force, damping) * -1.0
         bent = Along(local, along.directions, damping, bend)
-        size, speed, straight, accelerated, *slopes = local.numbers(
-            xp.sum(bend * bend),
-            xp.sum(direction * direction),
-            local.at(along.update(coefficients)),
-            local.at(bent.update(coefficients)),
-            *(xp.sum(local.gradient * d) for d in along.directions),
+        size, speed, accelerated = local.numbers(
+            xp.sum(bend * bend), xp.sum(direction * direction), local.at(bent.update(coefficients))
         )
-        along.know(coefficients, straight, slopes)
         bent.know(coefficients, accelerated, slopes)
-        # A comparison with NaN is false.
-        if 4 * size <= rule.limit**2 * speed and (accelerated < straight or not math.isfinite(straight)):
-            return bent, accelerated
-        return along, straight
+        return (bent, accelerated) if 4 * size <= rule.limit**2 * speed and accelerated < straight else (along, straight)
 
     def _solve(self, v: Array, damping: float) -> Array:
         solver, remaining = self._solver(damping)

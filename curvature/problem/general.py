@@ -25,8 +25,8 @@ _CHUNK = 2**24
 def example_gradients(evaluation: Evaluation, names: Sequence[str], factor: Array) -> dict[str, Array]:
     """J_nᵀ S_n of each named parameter array, (N, size, R).
 
-    Backwards and mapped over the examples where the backend maps functions and no array has fewer numbers than there are
-    columns. Elsewhere an array of fewer numbers than there are (example, column) pairs is differentiated forwards, all
+    Backwards and mapped over the examples where the backend maps functions and all of them together have more numbers than there
+    are columns. Elsewhere an array of fewer numbers than there are (example, column) pairs is differentiated forwards, all
     examples at once; any other backwards, example by example.
     """
     problem = evaluation.problem
@@ -34,7 +34,8 @@ def example_gradients(evaluation: Evaluation, names: Sequence[str], factor: Arra
     n, r = int(factor.shape[0]), int(factor.shape[2])
     gradients: dict[str, Array] = {}
     backward: list[str] = []
-    pushes, bound = None, r if maps_examples(problem.backend) else n * r
+    pushes, total = None, sum(space.sizes[space.index(name)] for name in names)
+    bound = 0 if maps_examples(problem.backend) and total > r else n * r
     for name in names:
         size = space.sizes[space.index(name)]
         if size > bound:

@@ -70,8 +70,11 @@ def _from_products(matrix: cv.Operator, backend: cv.Backend) -> Any:
 
 def _gram(matrix: cv.GaussNewtonMatrix, evaluation: Any, xp: Any) -> Array:
     """Σ_n Σ_r j_nr j_nrᵀ, j_nr the (weighted) gradient of example n and column r, in chunks."""
+    if any(layer.kind == "general" for layer in matrix.problem.structure.layers):
+        rows = matrix.example_rows(evaluation)
+        return xp.matrix_transpose(rows) @ rows
     values = matrix.layer_values(evaluation)
-    if len(values) == 1 and values[0].layer.kind != "general":
+    if len(values) == 1:
         return _of_one_layer(values[0], xp)
     total: Any = 0.0
     for leaves in gradients(matrix, evaluation, set(range(len(matrix.problem.space.names)))):
