@@ -4,25 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
-from ..approximation import MovingAverage, as_method, built
+from ..approximation import MovingAverage, as_method
 from ..errors import DataError
-from ..matrices import GGN, EmpiricalFisher, Fisher, GaussNewtonMatrix, MonteCarloFisher, bending_force
+from ..matrices import GGN, EmpiricalFisher, Fisher, GaussNewtonMatrix, MonteCarloFisher
 from ..problem import Problem
 from ..trees import tree_map
 from . import packing
 from .acceleration import GeodesicAcceleration
-from .damping import Damping, as_damping, candidates_of, retries_of
+from .damping import Damping, as_damping
 from .factored import FactoredDampingSearch
 from .failures import culprit
-from .local import Along, Local
+from .local import Local
 from .momentum import Momentum, as_momentum
 from .objective import Loss, Objective
 from .plan import Options, Plan, choose
 from .refresh import Refresh, as_refresh
-from .solver import Solver
+from .search import Search
 from .state import State, StepInfo
 from .step_size import LearningRate, as_learning_rate, is_number
 from .trust_region import TrustRegion, as_trust_region
@@ -86,9 +86,9 @@ class NaturalGradient:
         decay: float | None = None,
         averaging: float = 0.0,
         statistics_every: int = 1,
-        statistics_share: float = 1.0,
-        model_share: float = 1.0,
-        refresh_every: int | Refresh = 1,
+        statistics_share: float | None = None,
+        model_share: float | None = None,
+        refresh_every: int | Refresh | None = None,
         seed: int = 0,
     ) -> None:
         method = None if isinstance(approximation, str) and approximation == "auto" else as_method(approximation)
@@ -101,7 +101,7 @@ class NaturalGradient:
             if not (is_number(number) and 0 <= number < below):
                 raise DataError(f"{name} lies in [0, {below:g}), got {number!r}")
         for name, share in (("statistics_share", statistics_share), ("model_share", model_share)):
-            if not (is_number(share) and 0 < share <= 1):
+            if not (share is None or (is_number(share) and 0 < share <= 1)):
                 raise DataError(f"{name} lies in (0, 1], got {share!r}")
         if not (isinstance(seed, int) and seed >= 0):
             raise DataError(f"seed is an integer ≥ 0, got {seed!r}")
@@ -122,6 +122,9 @@ class NaturalGradient:
             decay=decay,
             momentum=heavy_ball,
             objective=Loss() if objective is None else objective,
+            refresh=None if refresh_every is None else as_refresh(refresh_every),
+            statistics_share=None if statistics_share is None else float(statistics_share),
+            model_share=None if model_share is None else float(model_share),
         )
         self.objective = self.options.objective
         self.factored_damping = factored_damping
@@ -130,9 +133,6 @@ class NaturalGradient:
         self.weight_decay = float(weight_decay)
         self.averaging = float(averaging)
         self.statistics_every = statistics_every
-        self.statistics_share = float(statistics_share)
-        self.model_share = float(model_share)
-        self.refresh = as_refresh(refresh_every)
         self.seed = seed
 
     def init(self, problem: Problem) -> State:
@@ -173,11 +173,11 @@ class NaturalGradient:
         squared_norm = local.dot(local.gradient, local.gradient)
         if not (math.isfinite(local.value) and math.isfinite(squared_norm)):
             return self._step_back(state, plan, local, squared_norm)
-        matrix = self._matrix(plan, _part(problem, self.statistics_share), state.step)
+        matrix = self._matrix(plan, _part(problem, plan.statistics_share), state.step)
         state = self._with_statistics(state, plan, matrix)
         state = self._with_damping(state, plan, local, matrix)
         assert state.damping is not None
-        search = _Search(self, plan, state, local, matrix)
+        search = Search(self, plan, state, local, matrix)
         move = search.run()
         state, damping = search.state, search.damping
         moved = problem.space.unravel(problem.xp, local.params + move.update) if move.accepted else params
@@ -246,7 +246,7 @@ class NaturalGradient:
         if self.l2:
             value, slope = value + 0.5 * self.l2 * float(xp.sum(theta * theta)), slope + theta * self.l2
         previous = None if state.velocity is None else space.ravel(xp, state.velocity)
-        exact = self._exact(plan, _part(problem, self.model_share))
+        exact = self._exact(plan, _part(problem, plan.model_share))
         return Local(problem, self.objective, theta, slope, value, exact, self.l2, previous, state.rate)
 
     def _step_back(self, state: State, plan: Plan, local: Local, squared_norm: float) -> tuple[Tree, State, StepInfo]:
@@ -301,7 +301,7 @@ class NaturalGradient:
         damping, gamma = state.damping, state.gamma
         if damping is None:
             damping = plan.damping.initial
-            damping = _Search.calibrated(self, plan, state, local, matrix) if damping is None else float(damping)
+            damping = Search.calibrated(self, plan, state, local, matrix) if damping is None else float(damping)
         if gamma is None and self.factored_damping is not None:
             gamma = (damping + self.l2) ** 0.5
         return replace(state, damping=damping, gamma=gamma)
@@ -315,247 +315,9 @@ class NaturalGradient:
         return tree_map(lambda a, p: a * share + p * (1.0 - share), state.average, params)
 
 
-@dataclass(frozen=True)
-class Move:
-    """A step that may be taken."""
-
-    update: Array
-    direction: Array
-    damping: float
-    learning_rate: float
-    momentum: float
-    predicted: float
-    after: float
-    ratio: float
-    accepted: bool
-
-
-class _Search:
-    """One step: its candidates, and which of them is taken."""
-
-    def __init__(self, optimizer: NaturalGradient, plan: Plan, state: State, local: Local, matrix: GaussNewtonMatrix) -> None:
-        self.optimizer = optimizer
-        self.plan = plan
-        self.state = state
-        self.local = local
-        self.matrix = matrix
-        self.attempts = 0
-        self.damping = float(state.damping or 0.0)
-        self.retries = retries_of(plan.damping)
-        self._solvers: dict[Any, Solver] = {}
-
-    # The choice ---------------------------------------------------------------------------------------
-
-    def run(self) -> Move:
-        """The step that is taken, or refused; ``damping`` is then that of the next."""
-        self._refresh()
-        rule, interval = self.plan.damping, self.plan.damping.interval
-        looks = bool(interval) and (self.state.step + 1) % interval == 0
-        move = self._best(self.damping, looks=looks)
-        while self.retries and not move.accepted and self.attempts <= self.retries:
-            if abs(move.predicted) <= self.local.rounding:
-                break  # at the optimum, where changes are rounding, no damping helps
-            self.damping = rule.update(self.damping, -math.inf)
-            move = self._best(self.damping, looks=looks)
-        if self.retries and not move.accepted:
-            self.damping = float(self.state.damping or 0.0)
-        elif looks and not (math.isnan(move.ratio)):
-            self.damping = rule.update(move.damping if self.retries else self.damping, move.ratio)
-        if self.retries:
-            self.damping = max(self.damping, self._lowest)
-        return move
-
-    def _best(self, damping: float, *, looks: bool) -> Move:
-        best: Move | None = None
-        for candidate in candidates_of(self.plan.damping, damping):
-            move = self._move(candidate, looks=looks)
-            if best is None or (move.accepted, -_sortable(move.after)) > (best.accepted, -_sortable(best.after)):
-                best = move
-        assert best is not None
-        return best
-
-    def _move(self, damping: float, *, looks: bool) -> Move:
-        """The step with one λ."""
-        self.attempts += 1
-        along = self._along(damping)
-        choice = self.plan.learning_rate.choose(along)
-        if choice is None:
-            nowhere = self.local.params * 0.0
-            return Move(nowhere, along.directions[0] * -1.0, damping, 0.0, 0.0, along.slopes[0], math.nan, -math.inf, False)
-        coefficients = choice
-        region = self.optimizer.trust_region
-        if region is not None:
-            shrink = region.shrink(along, coefficients)
-            coefficients = [c * shrink for c in coefficients]
-        along, after = self._bent(along, coefficients, damping, looks=looks)
-        return self._judged(along, coefficients, damping, after, looks=looks)
-
-    def _judged(self, along: Along, coefficients: list[float], damping: float, after: float, *, looks: bool) -> Move:
-        local, accepted, ratio = self.local, True, math.nan
-        predicted = self._predicted(along, coefficients, looks=looks)
-        if looks:
-            if math.isnan(after):
-                after = along.value(coefficients)
-            accepted = math.isfinite(after)
-            if self.retries:
-                accepted = accepted and after < local.value
-                ratio = 1.0 if accepted else -math.inf
-                if accepted and predicted < -local.rounding:
-                    ratio = (after - local.value) / predicted
-            elif not accepted:
-                ratio = -math.inf
-            elif not abs(predicted) <= local.rounding:  # at the optimum a change is rounding, and its ratio says nothing
-                ratio = (after - local.value) / predicted if predicted < 0 else math.nan if math.isnan(predicted) else -math.inf
-        momentum = coefficients[1] if len(coefficients) == 2 else 0.0
-        update, direction = along.update(coefficients), along.directions[0] * -1.0
-        return Move(update, direction, damping, coefficients[0], momentum, predicted, after, ratio, accepted)
-
-    def _predicted(self, along: Along, coefficients: list[float], *, looks: bool) -> float:
-        """M(δ) - M(0) where somebody asks for it."""
-        rule = self.plan.learning_rate
-        if getattr(rule, "measures", False):
-            # A point on an exact direction; beyond twice its minimum the model predicts no decrease, and says nothing.
-            rate = coefficients[0]
-            return rate * along.slopes[0] * (1 - 0.5 * rate) if rate < 2 else math.nan
-        if self.retries:
-            return sum(c * s for c, s in zip(coefficients, along.slopes, strict=True)) / 2
-        return along.predicted(coefficients) if looks or along.known else math.nan
-
-    # Directions ---------------------------------------------------------------------------------------
-
-    def _along(self, damping: float) -> Along:
-        local, optimizer = self.local, self.optimizer
-        right = local.gradient
-        if optimizer.momentum is not None:
-            space, xp = local.problem.space, local.problem.xp
-            last = None if self.state.direction is None else space.ravel(xp, self.state.direction)
-            right = optimizer.momentum.right_hand_side(right, last, damping)
-        direction = self._solve(right, damping) * -1.0
-        directions = [direction]
-        if getattr(self.plan.learning_rate, "carries", False) and local.previous is not None:
-            directions.append(local.previous)
-        return Along(local, directions, damping)
-
-    def _bent(self, along: Along, coefficients: list[float], damping: float, *, looks: bool) -> tuple[Along, float]:
-        """The better of the straight and the accelerated step, and its objective (NaN where nobody looked)."""
-        rule = self.plan.acceleration
-        if rule is None:
-            return along, math.nan
-        local, direction = self.local, along.directions[0]
-        space, xp = local.problem.space, local.problem.xp
-        after = local.at(along.update(coefficients))
-        straight, *slopes = local.numbers(after, *(xp.sum(local.gradient * d) for d in along.directions))
-        along.know(coefficients, straight, slopes)
-        gain = 0.5 * abs(sum(c * s for c, s in zip(coefficients, slopes, strict=True)))
-        if not straight - local.value <= rule.hopeless * gain:  # NaN is not either
-            return along, straight
-        force = space.ravel(xp, bending_force(local.matrix, space.unravel(xp, direction)))
-        bend = self._solve(force, damping) * -1.0
-        bent = Along(local, along.directions, damping, bend)
-        size, speed, accelerated = local.numbers(
-            xp.sum(bend * bend), xp.sum(direction * direction), local.at(bent.update(coefficients))
-        )
-        bent.know(coefficients, accelerated, slopes)
-        return (bent, accelerated) if 4 * size <= rule.limit**2 * speed and accelerated < straight else (along, straight)
-
-    def _solve(self, v: Array, damping: float) -> Array:
-        solver, remaining = self._solver(damping)
-        solution = solver(v, damping, remaining)
-        self.state = replace(self.state, solution=solver.start)
-        return solution
-
-    # Operators ----------------------------------------------------------------------------------------
-
-    @property
-    def _lowest(self) -> float:
-        return max((solver.lowest for solver in self._solvers.values()), default=0.0)
-
-    def _solver(self, damping: float) -> tuple[Solver, float]:
-        """The operator for a λ and what of λ it leaves to the solution."""
-        method, remaining = self.plan.method.damped(self._structural(damping))
-        stays = method == self.plan.method
-        several = self.retries > 0
-        # With damping in its structure an operator is of the λ of its refresh, unless several are compared in a step.
-        key = None if stays or not several else damping
-        if key not in self._solvers:
-            operator = self.state.operator if key is None else built(method, self.state.statistics, self._structure)
-            assert operator is not None
-            scaling = float(getattr(self.plan.damping, "scaling", 0.0))
-            self._solvers[key] = Solver(
-                operator, l2=self.optimizer.l2, several=several, scaling=scaling, start=self.state.solution
-            )
-        return self._solvers[key], (remaining if self.optimizer.factored_damping is None or stays else 0.0)
-
-    def _structural(self, damping: float) -> float:
-        """λ + l2, or the γ² that was searched."""
-        searched = self.optimizer.factored_damping is not None and self.state.gamma is not None
-        return self.state.gamma**2 if searched else damping + self.optimizer.l2  # type: ignore[operator]
-
-    @property
-    def _structure(self) -> Any:
-        return self.matrix.problem.structure.of(self.matrix)
-
-    def _refresh(self) -> None:
-        state, optimizer = self.state, self.optimizer
-        rule = optimizer.refresh
-        if state.operator is not None and not rule.due(state.age, state.statistics, state.built):
-            return
-        search = optimizer.factored_damping
-        if search is not None and state.operator is not None and state.step % search.interval == 0:
-            self.state = self._with_gamma(search)
-        damping = self._structural(self.damping)
-        operator = built(self.plan.method.damped(damping)[0], self.state.statistics, self._structure)
-        self.state = replace(self.state, operator=operator, built=state.statistics, built_damping=damping, age=0)
-
-    def _with_gamma(self, search: FactoredDampingSearch) -> State:
-        """The γ whose step the exact quadratic model likes best."""
-        best, found = math.inf, self.state.gamma
-        for gamma in search.candidates(self.state.gamma or search.minimum):
-            method, _ = self.plan.method.damped(gamma**2)
-            operator = built(method, self.state.statistics, self._structure)
-            along = Along(self.local, [operator.solve(self.local.gradient) * -1.0], self.damping)
-            if self.local.previous is not None:
-                along.directions.append(self.local.previous)
-            predicted = along.predicted(self.plan.learning_rate.choose(along) or [0.0] * len(along.directions))
-            if predicted < best:
-                best, found = predicted, gamma
-        return replace(self.state, gamma=found)
-
-    # The start ----------------------------------------------------------------------------------------
-
-    @classmethod
-    def calibrated(cls, optimizer: NaturalGradient, plan: Plan, state: State, local: Local, matrix: GaussNewtonMatrix) -> float:
-        """λ to begin with, from the curvature along the gradient, s = ∇hᵀF∇h / ‖∇h‖².
-
-        A rule that tries again at once finds the rest of the way itself, and begins with 1e-6 of the size of the matrix, or of s
-        where that is not known. Any other begins with the
-        power of ten times s, from s to 1e-6 s, whose first step makes the objective smallest.
-        """
-        squared = local.dot(local.gradient, local.gradient)
-        scale = local.forms([local.gradient])[0][0] / squared if squared > 0 else 1.0
-        scale = scale if math.isfinite(scale) and scale > 0 else 1.0
-        if retries_of(plan.damping):
-            trial = cls(optimizer, plan, replace(state, damping=scale), local, matrix)
-            trial._refresh()
-            return 1e-6 * (trial._solver(scale)[0].size or scale)
-        best, found = math.inf, scale
-        for power in range(7):
-            damping = scale * 10.0**-power
-            trial = cls(optimizer, plan, replace(state, damping=damping, gamma=None), local, matrix)
-            trial._refresh()
-            move = trial._move(damping, looks=True)
-            if move.after < best:
-                best, found = move.after, damping
-        return found
-
-
 def _part(problem: Problem, share: float) -> Problem:
     """The problem on the first examples of its batch."""
     batch = problem.data.single
     if share == 1.0 or batch is None:
         return problem
     return problem.at(data=batch.part(slice(0, max(1, math.ceil(share * batch.size)))), keep=True)
-
-
-def _sortable(value: float) -> float:
-    return value if math.isfinite(value) else math.inf

@@ -78,7 +78,17 @@ def unpacked(found: dict[str, Any], problem: Problem, options: Options) -> State
 
 
 def _rules(plan: Plan) -> dict[str, str]:
-    names = ("method", "fisher", "damping", "learning_rate", "acceleration", "decay")
+    names = (
+        "method",
+        "fisher",
+        "damping",
+        "learning_rate",
+        "acceleration",
+        "decay",
+        "refresh",
+        "statistics_share",
+        "model_share",
+    )
     rules = {name: getattr(plan, name) for name in names}
     return {name: getattr(rule, "__qualname__", None) or str(rule) for name, rule in rules.items()}
 

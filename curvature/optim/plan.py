@@ -11,11 +11,19 @@ from ..problem import Problem
 from .acceleration import GeodesicAcceleration
 from .damping import Damping, DampingSearch, DelayedGratification, LevenbergMarquardt, retries_of
 from .objective import Loss, Objective
+from .refresh import Every, Refresh
 from .solver import SPECTRAL_LIMIT
 from .step_size import Fixed, LearningRate, LineSearch, QuadraticModel
 
 FEW_OUTPUTS = 32
 """Up to so many columns of the output factor the exact expectation over the model's predictions is worth its price."""
+
+
+LARGE = 50_000
+"""From so many parameters on the decompositions of a Kronecker method take longer than the gradients."""
+
+MANY_EXAMPLES = 512
+"""From so many examples in a minibatch on, averaged statistics of a part of them do as well."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,9 @@ class Options:
     decay: float | None
     momentum: float
     objective: Objective
+    refresh: Refresh | None = None
+    statistics_share: float | None = None
+    model_share: float | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,8 @@ class Plan:
     Attributes:
         method: the approximation F̂. fisher: which matrix it approximates. damping, learning_rate, acceleration: the rules.
         decay: of the moving average of the statistics.
+        refresh: when the operator is built from them anew.
+        statistics_share, model_share: shares of a batch that statistics and the quadratic model are taken from.
         minibatch: whether it was chosen for steps on parts of the data.
     """
 
@@ -48,6 +61,9 @@ class Plan:
     learning_rate: LearningRate
     acceleration: GeodesicAcceleration | None
     decay: float
+    refresh: Refresh
+    statistics_share: float
+    model_share: float
     minibatch: bool
 
 
@@ -58,7 +74,9 @@ def choose(options: Options, problem: Problem, *, minibatch: bool) -> Plan:
       by ``GeodesicAcceleration``: the rank that is used grows as the damping falls.
     - An objective of its own: what it names as ``approximation``, or the matrix itself where it is small, ``DampingSearch`` and
       ``LineSearch``.
-    - Anything else: K-FAC, ``LevenbergMarquardt`` from a calibrated start, ``QuadraticModel``.
+    - Anything else: K-FAC, ``LevenbergMarquardt`` from a calibrated start, ``QuadraticModel``. From 50,000 parameters on
+      minibatches refresh the operator every ten steps, and those of 512 examples or more take statistics from an eighth of them
+      and the quadratic model from half.
 
     The Fisher information is taken exactly with up to 32 columns of the output factor, and by Monte Carlo beyond.
     """
@@ -92,7 +110,20 @@ def choose(options: Options, problem: Problem, *, minibatch: bool) -> Plan:
     decay = options.decay
     if decay is None:
         decay = 0.0 if deterministic else 0.95
-    return Plan(method, fisher, damping, learning_rate, acceleration, decay, minibatch)
+    large = minibatch and problem.space.size >= LARGE
+    many = large and next(problem.batches()).size >= MANY_EXAMPLES
+    return Plan(
+        method,
+        fisher,
+        damping,
+        learning_rate,
+        acceleration,
+        decay,
+        refresh=options.refresh or Every(10 if large else 1),
+        statistics_share=options.statistics_share or (0.125 if many else 1.0),
+        model_share=options.model_share or (0.5 if many else 1.0),
+        minibatch=minibatch,
+    )
 
 
 def _columns(problem: Problem) -> int:

@@ -33,3 +33,12 @@ def test_every_rule_is_named():
     others = ("Constant", "Every", "Fixed", "Loss", "Along", "Local", "Plan", "State", "StepInfo", "choose", "Adam")
     missing = [name for name in cv.optim.__all__ if name not in PAGE and name not in (*others, "GradientDescent")]
     assert missing == []
+
+
+@pytest.mark.parametrize("name", re.findall(r"<!-- (training-[a-z0-9-]+): begin -->", PAGE))
+def test_the_tables_are_those_that_the_benchmarks_wrote(name):
+    results = Path(__file__).resolve().parents[2] / "benchmarks" / "results"
+    measured = (results / f"{name}.md").read_text(encoding="utf-8").strip()
+    shown = re.search(rf"<!-- {name}: begin -->\n(.*?)\n<!-- {name}: end -->", PAGE, re.DOTALL)
+    assert shown is not None
+    assert shown[1].strip().replace("### ", "## ", 1) == measured

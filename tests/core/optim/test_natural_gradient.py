@@ -140,10 +140,10 @@ def test_noisy_statistics_are_averaged_and_exact_ones_are_not(generator):
 
 def test_statistics_and_operator_are_refreshed_every_so_often(generator, monkeypatch):
     from curvature.approximation import moving_average
-    from curvature.optim import natural_gradient
+    from curvature.optim import search
 
     counts = {"gather": 0, "built": 0}
-    for module, name in ((moving_average, "gather"), (natural_gradient, "built")):
+    for module, name in ((moving_average, "gather"), (search, "built")):
         original = getattr(module, name)
 
         def counted(*args, name=name, original=original):
@@ -352,7 +352,7 @@ def test_first_order_methods_against_pytorch(generator):
 
 def test_an_iterative_solver_starts_from_its_last_solution(be, generator, monkeypatch):
     """What an operator with ``solve_from`` found in one step is what it starts from in the next."""
-    from curvature.optim import natural_gradient
+    from curvature.optim import search
 
     problem = classification(be, generator)
     exact = cv.NaturalGradient("exact", damping=0.1, learning_rate=0.5)
@@ -361,7 +361,7 @@ def test_an_iterative_solver_starts_from_its_last_solution(be, generator, monkey
         expected, reference, _ = exact.step(expected, reference)
     opt = cv.NaturalGradient(cv.approximation("conjugate-gradients"), damping=0.1, learning_rate=0.5)
     starts = []
-    built = natural_gradient.built
+    built = search.built
 
     def watched(*args):
         operator = built(*args)
@@ -369,7 +369,7 @@ def test_an_iterative_solver_starts_from_its_last_solution(be, generator, monkey
         operator.solve_from = lambda v, initial, damping: starts.append(initial) or plain(v, initial, damping)
         return operator
 
-    monkeypatch.setattr(natural_gradient, "built", watched)
+    monkeypatch.setattr(search, "built", watched)
     params, state = problem.params, opt.init(problem)
     params, state, _ = opt.step(params, state)
     first = state.solution

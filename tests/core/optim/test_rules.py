@@ -328,16 +328,16 @@ def test_gamma_is_the_one_that_the_quadratic_model_likes(generator):
 
 
 def test_an_operator_is_refreshed_when_its_statistics_have_drifted(generator, monkeypatch):
-    from curvature.optim import natural_gradient
+    from curvature.optim import search
 
     problem = network(cv.backend("numpy"), generator, cv.Categorical())
-    built, count = natural_gradient.built, [0]
+    built, count = search.built, [0]
 
     def counted(*args):
         count[0] += 1
         return built(*args)
 
-    monkeypatch.setattr(natural_gradient, "built", counted)
+    monkeypatch.setattr(search, "built", counted)
     found = {}
     for tolerance in (1e-9, 0.25, 1e9):
         opt = cv.NaturalGradient("kfac", damping=0.1, learning_rate=0.5, refresh_every=Drift(tolerance, at_most=7))
@@ -403,6 +403,12 @@ def test_what_is_left_to_it_suits_the_problem(generator):
     assert isinstance(plan.learning_rate, cv.QuadraticModel)
     many = network(be, generator, cv.Categorical(), outputs=40)
     assert cv.optim.choose(cv.NaturalGradient().options, many, minibatch=True).fisher == "monte-carlo"
+    wide = cv.Problem(
+        cv.Model(lambda p, x: x @ p, np.zeros((100, 600))), cv.Gaussian(), (np.ones((600, 100)), np.ones((600, 600)))
+    )
+    plan = cv.optim.choose(cv.NaturalGradient().options, wide, minibatch=True)
+    assert (plan.refresh.steps, plan.statistics_share, plan.model_share) == (10, 0.125, 0.5)
+    assert cv.optim.choose(cv.NaturalGradient(refresh_every=2).options, wide, minibatch=True).refresh.steps == 2
     given = cv.NaturalGradient("diagonal", damping=0.1, learning_rate=0.2).options
     plan = cv.optim.choose(given, small, minibatch=False)
     assert (plan.method.name, plan.learning_rate, plan.acceleration) == ("diagonal", Fixed(0.2), None)
