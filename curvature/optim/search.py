@@ -58,9 +58,10 @@ class Search:
         rule, interval = self.plan.damping, self.plan.damping.interval
         looks = bool(interval) and (self.state.step + 1) % interval == 0
         move = self._best(self.damping, looks=looks)
-        while self.retries and not move.accepted and self.attempts <= self.retries:
-            if abs(move.predicted) <= self.local.rounding:
-                break  # at the optimum, where changes are rounding, no damping helps
+        for _ in range(self.retries):
+            # At the optimum, where changes are rounding, no damping helps.
+            if move.accepted or abs(move.predicted) <= self.local.rounding:
+                break
             self.damping = rule.update(self.damping, -math.inf)
             move = self._best(self.damping, looks=looks)
         if self.retries and not move.accepted:

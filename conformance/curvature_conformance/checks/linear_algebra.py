@@ -107,3 +107,32 @@ def triangular_solves(setting: Setting) -> None:
                     causes="transposed ignored, the other triangle read",
                     tolerance=10,
                 )
+
+
+@check("backend", "linear-algebra", capability="arrays", source="Golub and Van Loan 2013, section 5.2")
+def triangle_of_a_decomposition(setting: Setting) -> None:
+    """triangle(A) is upper triangular (min(n, d), d) with RᵀR = AᵀA, for tall, square and wide A, which stays as it was."""
+    for rows in (9, _N, 3):
+        matrix = setting.normal(rows, _N, seed=8)
+        a = setting.asarray(matrix)
+        found = setting.numpy(setting.backend.triangle(a)).astype(float)
+        where = f"triangle of a matrix {rows} × {_N}"
+        expect(
+            found.shape == (min(rows, _N), _N),
+            f"the shape of the {where}",
+            repr(found.shape),
+            formula="(min(n, d), d)",
+            causes="a complete decomposition, with rows of zeros, or the pair (Q, R)",
+        )
+        below = float(np.max(np.abs(np.tril(found, -1)), initial=0.0))
+        expect(below == 0.0, f"what lies below the diagonal of the {where}", f"{below:.1e}", formula="0", causes="L, which is Rᵀ")
+        expect_close(
+            setting,
+            setting.asarray(found.T @ found),
+            matrix.T @ matrix,
+            f"RᵀR of the {where}",
+            formula="AᵀA",
+            causes="R of Aᵀ",
+            tolerance=10,
+        )
+        expect_close(setting, a, matrix, f"A after the {where}", formula="A as it was", causes="an in-place decomposition")

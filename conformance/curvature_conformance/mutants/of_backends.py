@@ -232,6 +232,15 @@ def cholesky_then(change: Callable[[Any, Any], Any]) -> Callable[[type], Members
     return members
 
 
+def triangle_then(change: Callable[[Any, Any], Any]) -> Callable[[type], Members]:
+    """``triangle`` whose R is changed by ``change(xp, R)``."""
+
+    def members(kind: type) -> Members:
+        return {"triangle": lambda self, a: change(self.xp, kind.triangle(self, a))}  # type: ignore[attr-defined]
+
+    return members
+
+
 def cholesky_in_place(kind: type) -> Members:
     def cholesky(self: Any, a: Any) -> Any:
         lower, ok = kind.cholesky(self, a)  # type: ignore[attr-defined]
@@ -535,6 +544,24 @@ MUTANTS = (
         "linear-algebra/cholesky-without-a-factor",
         "indefinite",
         "False",
+    ),
+    _mutant(
+        "the triangle is L rather than R",
+        triangle_then(lambda xp, r: xp.matrix_transpose(r)),
+        "linear-algebra/triangle-of-a-decomposition",
+        "below the diagonal",
+    ),
+    _mutant(
+        "the triangle with a row too many",
+        triangle_then(lambda xp, r: xp.concat([r, r[:1, :] * 0.0], axis=0)),
+        "linear-algebra/triangle-of-a-decomposition",
+        "complete decomposition",
+    ),
+    _mutant(
+        "the triangle scaled by its size",
+        triangle_then(lambda xp, r: r / r.shape[0] ** 0.5),
+        "linear-algebra/triangle-of-a-decomposition",
+        "RᵀR",
     ),
     _mutant(
         "the upper factor",
