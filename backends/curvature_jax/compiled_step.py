@@ -11,7 +11,6 @@ import jax.numpy as jnp
 
 import curvature as cv
 
-from .bending import bending_force
 from .metric import Metric, all_finite, select
 from .step_rules import Damping, StepSize, TrustRegion
 from .step_state import NaturalGradientState, StepReport
@@ -237,8 +236,8 @@ class Neighbourhood:
     def _bent(self, coefficients: Array, update: Array, limit: float, solve: Callable[[Array], Array]) -> tuple[Array, Array]:
         """The better of the straight and the accelerated step, and its objective."""
         space, direction = self.problem.space, self.directions[0]
-        matrix, batch = self.step.metric.exact(self.problem), next(self.problem.batches())
-        bend = -solve(space.ravel(jnp, bending_force(matrix, batch, space.unravel(jnp, direction))))
+        matrix = self.step.metric.exact(self.problem)
+        bend = -solve(space.ravel(jnp, matrix.bending_force(space.unravel(jnp, direction))))
         curved = update + bend * (0.5 * coefficients[0] ** 2)
         straight, accelerated = self.at(update), self.at(curved)
         short = 4 * jnp.sum(bend * bend) <= limit**2 * self.products[0, 0]

@@ -1,7 +1,7 @@
 """Curvature matrices of a problem, as matrix-free operators."""
 
 from .base import CurvatureMatrix
-from .bending import bending_force, second_derivative
+from .bending import second_derivative
 from .fisher import GGN, EmpiricalFisher, Fisher, MonteCarloFisher
 from .gauss_newton import GaussNewtonMatrix
 from .gram import Gram
@@ -18,6 +18,5 @@ __all__ = [
     "Hessian",
     "Jacobian",
     "MonteCarloFisher",
-    "bending_force",
     "second_derivative",
 ]

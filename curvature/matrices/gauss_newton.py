@@ -12,6 +12,7 @@ from ..problem.memory import guarded
 from ..problem.transposes import forward_mode_is_right
 from ..trees import tree_map
 from .base import CurvatureMatrix
+from .bending import bending_force
 
 Array = Any
 Tree = Any
@@ -73,6 +74,13 @@ class GaussNewtonMatrix(CurvatureMatrix):
         gradients = example_gradients(evaluation, space.names, factor)
         rows = xp.concat([gradients[name] for name in space.names], axis=1) if len(space.names) > 1 else gradients[space.names[0]]
         return xp.reshape(xp.permute_dims(rows, (0, 2, 1)), (-1, space.size))
+
+    def bending_force(self, direction: Tree) -> Tree:
+        """Jᵀ S Sᵀ f''(v, v), summed with the weights of the loss, for a params tree v: what geodesic acceleration solves for.
+
+        f''(v, v) is the second derivative of the outputs along v. Source: Transtrum and Sethna (2012).
+        """
+        return bending_force(self, direction)
 
     def layer_values(self, evaluation: Evaluation) -> list[LayerValues]:
         """What enters and leaves each layer in one evaluation, with the columns of ``output_factor`` as cotangents."""

@@ -85,6 +85,7 @@ class Along:
         self.damping = damping
         self.bend = bend
         self._fisher: list[list[float]] | None = None
+        self._gram: list[list[float]] | None = None
         self._slopes: list[float] | None = None
         self._values: dict[tuple[float, ...], float] = {}
 
@@ -110,8 +111,10 @@ class Along:
     @property
     def gram(self) -> list[list[float]]:
         """d_iᵀ (F + (λ + l2) I) d_j."""
-        ds, shift, dot = self.directions, self.damping + self.local.l2, self.local.dot
-        return [[self.fisher[i][j] + shift * dot(ds[i], ds[j]) for j in range(len(ds))] for i in range(len(ds))]
+        if self._gram is None:
+            ds, shift, dot = self.directions, self.damping + self.local.l2, self.local.dot
+            self._gram = [[self.fisher[i][j] + shift * dot(a, b) for j, b in enumerate(ds)] for i, a in enumerate(ds)]
+        return self._gram
 
     def update(self, coefficients: Sequence[float]) -> Array:
         """δ = Σ c_i d_i, bent by ½ c_1² a where there is an acceleration a."""

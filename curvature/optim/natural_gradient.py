@@ -282,7 +282,7 @@ class NaturalGradient:
             return MonteCarloFisher(problem, seed=(self.seed, step))
         if plan.fisher == "empirical":
             return EmpiricalFisher(problem)
-        return GGN(problem) if plan.fisher == "ggn" else Fisher(problem)
+        return self._exact(plan, problem)
 
     def _exact(self, plan: Plan, problem: Problem) -> GaussNewtonMatrix:
         """The matrix of the quadratic model, also where the approximation is estimated from draws or scores."""

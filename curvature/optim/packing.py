@@ -8,16 +8,14 @@ from ..approximation import built
 from ..errors import DataError
 from ..matrices import Fisher
 from ..problem import Problem
-from ..trees import ParameterSpace, leaves
+from ..trees import leaves
 from .plan import Options, Plan, choose
 from .state import State
 
-Tree = Any
-
 FORMAT = 1
 NUMBERS = ("step", "damping", "gamma", "updates", "built_damping", "age", "rate", "failures")
-PARAMETERS = ("velocity", "direction", "solution", "previous", "average")
-"""Fields that are trees like the parameters; ``solution`` may be a flat vector."""
+PARAMETERS = ("velocity", "direction", "previous", "average")
+"""Fields that are trees like the parameters."""
 
 
 def packed(state: State) -> dict[str, Any]:
@@ -29,6 +27,7 @@ def packed(state: State) -> dict[str, Any]:
     found["rules"] = _rules(state.plan)
     found["numbers"] = {name: getattr(state, name) for name in NUMBERS}
     found["trees"] = {name: leaves(getattr(state, name)) for name in PARAMETERS if getattr(state, name) is not None}
+    found["solution"] = state.solution
     found["minibatch"] = state.plan.minibatch
     found["statistics"] = state.statistics
     found["built"] = state.built
@@ -72,7 +71,8 @@ def unpacked(found: dict[str, Any], problem: Problem, options: Options) -> State
         statistics=found["statistics"],
         built=statistics,
         operator=operator,
-        **{name: _tree(space, arrays) for name, arrays in found["trees"].items()},
+        solution=found["solution"],
+        **{name: space.unflatten(arrays) for name, arrays in found["trees"].items()},
         **numbers,
     )
 
@@ -91,9 +91,3 @@ def _rules(plan: Plan) -> dict[str, str]:
     )
     rules = {name: getattr(plan, name) for name in names}
     return {name: getattr(rule, "__qualname__", None) or str(rule) for name, rule in rules.items()}
-
-
-def _tree(space: ParameterSpace, arrays: list[Any]) -> Tree:
-    if len(arrays) == 1 and tuple(arrays[0].shape) == (space.size,) and space.shapes != ((space.size,),):
-        return arrays[0]
-    return space.unflatten(arrays)

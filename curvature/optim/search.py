@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..approximation import built
-from ..matrices import GaussNewtonMatrix, bending_force
+from ..matrices import GaussNewtonMatrix
 from .damping import candidates_of, retries_of
 from .factored import FactoredDampingSearch
 from .local import Along, Local
@@ -94,7 +94,7 @@ class Search:
         if region is not None:
             shrink = region.shrink(along, coefficients)
             coefficients = [c * shrink for c in coefficients]
-        along, after = self._bent(along, coefficients, damping, looks=looks)
+        along, after = self._bent(along, coefficients, damping)
         return self._judged(along, coefficients, damping, after, looks=looks)
 
     def _judged(self, along: Along, coefficients: list[float], damping: float, after: float, *, looks: bool) -> Move:
@@ -143,7 +143,7 @@ class Search:
             directions.append(local.previous)
         return Along(local, directions, damping)
 
-    def _bent(self, along: Along, coefficients: list[float], damping: float, *, looks: bool) -> tuple[Along, float]:
+    def _bent(self, along: Along, coefficients: list[float], damping: float) -> tuple[Along, float]:
         """The better of the straight and the accelerated step, and its objective (NaN where nobody looked)."""
         rule = self.plan.acceleration
         if rule is None:
@@ -156,7 +156,7 @@ class Search:
         gain = 0.5 * abs(sum(c * s for c, s in zip(coefficients, slopes, strict=True)))
         if not straight - local.value <= rule.hopeless * gain:  # NaN is not either
             return along, straight
-        force = space.ravel(xp, bending_force(local.matrix, space.unravel(xp, direction)))
+        force = space.ravel(xp, local.matrix.bending_force(space.unravel(xp, direction)))
         bend = self._solve(force, damping) * -1.0
         bent = Along(local, along.directions, damping, bend)
         size, speed, accelerated = local.numbers(
@@ -235,8 +235,8 @@ class Search:
         """λ to begin with, from the curvature along the gradient, s = ∇hᵀF∇h / ‖∇h‖².
 
         A rule that tries again at once finds the rest of the way itself, and begins with 1e-6 of the size of the matrix, or of s
-        where that is not known. Any other begins with the
-        power of ten times s, from s to 1e-6 s, whose first step makes the objective smallest.
+        where that is not known. Any other begins with the power of ten times s, from s to 1e-6 s, whose first step makes the
+        objective smallest.
         """
         squared = local.dot(local.gradient, local.gradient)
         scale = local.forms([local.gradient])[0][0] / squared if squared > 0 else 1.0

@@ -26,7 +26,7 @@ class State:
         updates: how many times they were gathered.
         operator: the approximation built from them last. built, built_damping: the statistics and the damping in its structure
             that it was built from. age: steps since.
-        solution: the solution of the last system, from which an operator with ``solve_from`` starts the next one.
+        solution: the solution of the last system, a flat vector, from which an operator with ``solve_from`` starts the next one.
         velocity: the previous update δ.
         direction: the previous φ = -Δ, where the momentum needs it.
         rate: the learning rate of the last step that was taken.
@@ -46,7 +46,7 @@ class State:
     built: Tree = None
     built_damping: float = 0.0
     age: int = 0
-    solution: Tree = None
+    solution: Any = None
     velocity: Tree = None
     direction: Tree = None
     rate: float | None = None

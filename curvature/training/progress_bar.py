@@ -9,6 +9,19 @@ from .events import TrainingStep
 from .record import Record
 
 
+def columns() -> tuple[Any, ...]:
+    """What a bar of ``rich.progress`` shows of a run; its tasks have a field ``loss``."""
+    from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    return (
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[loss]}", style="dim"),
+        TimeElapsedColumn(),
+    )
+
+
 class ProgressBar:
     """A bar with the step and its loss, where the output is a terminal; nothing where it goes to a file.
 
@@ -31,18 +44,11 @@ class ProgressBar:
     def on_start(self, record: Record) -> None:
         """Draw it."""
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import Progress
 
         console = self._console or Console()
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[loss]}", style="dim"),
-            TimeElapsedColumn(),
-        )
         # transient stays off: the bar of a finished run is left to be read.
-        self._progress = Progress(*columns, console=console, disable=not (console.is_terminal or console.is_jupyter))
+        self._progress = Progress(*columns(), console=console, disable=not (console.is_terminal or console.is_jupyter))
         self._task = self._progress.add_task(self._label, total=1.0, loss="")
         self._progress.start()
 

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from ...training import TrainingStep
+from ...training.progress_bar import columns
 from .contenders import Contender
 
 
@@ -43,12 +44,5 @@ class _Follower:
 @contextmanager
 def bars(console: Console, contenders: list[Contender]) -> Iterator[Bars]:
     """Show the bars while the block runs; a console that is ``quiet`` shows nothing."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=30),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[loss]}", style="dim"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=console, disable=console.quiet) as progress:
+    with Progress(*columns(), console=console, disable=console.quiet) as progress:
         yield Bars(progress, contenders)

@@ -201,7 +201,7 @@ def test_the_second_derivative_is_that_of_the_outputs(regression):
 
 
 def test_the_bending_force_is_the_pulled_back_second_derivative(classification):
-    from curvature.matrices import bending_force, second_derivative
+    from curvature.matrices import second_derivative
 
     problem, be = classification, classification.backend
     matrix = cv.Fisher(problem)
@@ -213,13 +213,11 @@ def test_the_bending_force_is_the_pulled_back_second_derivative(classification):
     middle = (p * second - p * (p * second).sum(axis=1, keepdims=True)) / len(outputs)
     jacobian = be.to_numpy(cv.Jacobian(problem).to_dense()).reshape(len(outputs), 3, -1)
     expected = np.einsum("ncp,nc->p", jacobian, middle)
-    np.testing.assert_allclose(flat(problem, bending_force(matrix, tree)), expected, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(flat(problem, matrix.bending_force(tree)), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_an_accelerated_step_bends(regression):
     """δ = v + ½ a where the bound allows it and the objective likes it; v elsewhere."""
-    from curvature.matrices import bending_force
-
     problem = regression
     taken = 0
     for damping in (1e-3, 1e-1, 3.0):
@@ -227,7 +225,7 @@ def test_an_accelerated_step_bends(regression):
         damped = fisher + damping * np.eye(len(gradient))
         v = -np.linalg.solve(damped, gradient)
         tree = problem.space.unravel(problem.xp, problem.backend.asarray(v))
-        a = -np.linalg.solve(damped, flat(problem, bending_force(cv.Fisher(problem), tree)))
+        a = -np.linalg.solve(damped, flat(problem, cv.Fisher(problem).bending_force(tree)))
         update, _, _ = one_step(problem, damping=damping, learning_rate=1.0, acceleration=cv.GeodesicAcceleration(0.75))
 
         def loss(step):
