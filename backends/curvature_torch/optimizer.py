@@ -215,7 +215,7 @@ class NaturalGradient(torch.optim.Optimizer):
 
     def _with_rules(self, *, without_loss: bool) -> cv.NaturalGradient:
         options = rules_without_loss(self._options, self._followed.likelihood) if without_loss else self._options
-        return cv.NaturalGradient(**options, objective=self._loss)
+        return cv.NaturalGradient(**options, objective=self._loss, averaging=0.0)
 
     def _scaled(self, chosen: Mapping[str, nn.Parameter], params: Any, moved: Any, rate: float) -> dict[str, Tensor]:
         """The step with weight decay and lr of each group; exactly the core's where they are 0 and 1."""

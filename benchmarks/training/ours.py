@@ -30,7 +30,7 @@ Steps = Callable[[], Iterator[Any]]
 
 
 def _steps(optimizer: cv.NaturalGradient, problem: cv.Problem, batches: Callable[[], Iterator[Any]] | None = None) -> Steps:
-    """The parameters at the start and after every step, on all the data or on minibatches."""
+    """The parameters at the start and after every step, or their average where one is kept; on all the data or on minibatches."""
 
     def make() -> Iterator[Any]:
         params, state = problem.params, optimizer.init(problem)
@@ -38,7 +38,7 @@ def _steps(optimizer: cv.NaturalGradient, problem: cv.Problem, batches: Callable
         yield params
         while True:
             params, state, _ = optimizer.step(params, state, None if given is None else next(given))
-            yield params
+            yield params if state.average is None else state.average
 
     return make
 

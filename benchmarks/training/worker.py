@@ -11,6 +11,7 @@ import sys
 import time
 import traceback
 import warnings
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -55,7 +56,7 @@ def main() -> None:
 
 def _prepare(order: dict[str, Any]) -> None:
     """What libraries read when they are loaded: as many cores and threads for all, and float64 where a problem has it."""
-    from . import problems
+    from . import contenders, problems
 
     warnings.simplefilter("ignore")
     threads = order["threads"]
@@ -63,6 +64,11 @@ def _prepare(order: dict[str, Any]) -> None:
         os.environ[name] = str(threads)
     os.environ["OPENBLAS_THREAD_TIMEOUT"] = "4"  # its idle threads would keep the cores from other libraries for long
     os.environ["JAX_ENABLE_X64"] = str(int(problems.x64(order["problem"])))
+    if order["problem"] in contenders.MODULES and find_spec("torch"):
+        import torch
+
+        # Subnormal numbers, of units that are off, take some processors ten times as long. XLA has none.
+        torch.set_flush_denormal(True)
     if hasattr(os, "sched_setaffinity") and order["device"] == "cpu":
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])  # XLA takes as many threads as there are cores
 

@@ -11,12 +11,13 @@ from .objective import Loss, Objective
 from .plan import Plan, choose
 from .refresh import Drift, Every, Refresh
 from .state import State, StepInfo
-from .step_size import Backtracking, Fixed, LearningRate, LineSearch, QuadraticModel
+from .step_size import AveragedModel, Backtracking, Fixed, LearningRate, LineSearch, QuadraticModel
 from .trust_region import FisherNorm, KLTrustRegion, NormConstraint, TrustRegion
 
 __all__ = [
     "Adam",
     "Along",
+    "AveragedModel",
     "Backtracking",
     "Constant",
     "Damping",

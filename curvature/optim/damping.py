@@ -16,7 +16,8 @@ class Damping(Protocol):
     A rule may have three more members. ``retries`` (0 without it) is how often a step that does not make the objective smaller
     is tried again at once, with ``update(damping, -inf)``. ``candidates(damping)`` (only that λ without it) gives the λ that
     are tried in a step; the one with the smallest objective is taken. ``scaling`` (0 without it): λ diag(F)^scaling is added to a
-    small dense matrix, in place of λI, by rules with retries.
+    small dense matrix, in place of λI, by rules with retries. ``floor`` (0 without it): share of the mean diagonal entry of F̂
+    below which λ does not fall.
     """
 
     @property
@@ -57,6 +58,8 @@ class LevenbergMarquardt:
         interval: steps between updates.
         factor: ω, between 0 and 1.
         minimum, maximum: bounds of λ.
+        floor: share of the mean diagonal entry of F̂ below which λ does not fall: on minibatches what is smaller is noise of the
+            statistics, and a λ that follows the ratio alone falls until the steps fit that.
     """
 
     initial: float | None = 1.0
@@ -64,10 +67,12 @@ class LevenbergMarquardt:
     factor: float = 19 / 20
     minimum: float = 1e-8
     maximum: float = 1e8
+    floor: float = 0.0
 
     def __post_init__(self) -> None:
         if self.initial is not None:
             _check("initial damping", self.initial)
+        _check("floor", self.floor)
         _positive("interval", self.interval, "the damping is updated every interval ≥ 1 steps")
         if not 0 < self.factor < 1:
             raise DataError(f"the damping factor lies between 0 and 1, got {self.factor}")

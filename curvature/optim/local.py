@@ -18,7 +18,7 @@ class Local:
     Attributes:
         problem: at the parameters and on the data of the step.
         params: θ (P,). gradient: ∇h (P,). value: h(θ). previous: the last update δ, or None.
-        rate: the learning rate of the last step, or None.
+        rate: the learning rate of the last step, or None. step: how many steps came before.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class Local:
         l2: float,
         previous: Array | None,
         rate: float | None,
+        step: int = 0,
     ) -> None:
         self.problem = problem
         self.objective = objective
@@ -42,6 +43,7 @@ class Local:
         self.l2 = l2
         self.previous = previous
         self.rate = rate
+        self.step = step
 
     @property
     def rounding(self) -> float:

@@ -59,7 +59,8 @@ class NaturalGradient:
         decay: ε of the moving average of the statistics, min(1 - 1/k, decay) at their k-th update; 0 keeps the last only.
             None: 0.95, but 0 for a step on all of the problem's own data with a matrix that is not drawn at random.
         averaging: ξ of the Polyak average of the parameters, ε = min(1 - 1/k, ξ), which ``averaged(state)`` returns; 0 for none.
-        statistics_every: steps between updates of the statistics.
+            None: 0.98 with ``AveragedModel``, else 0.
+        statistics_every: steps between updates of the statistics; None: chosen.
         statistics_share: share of the examples of a batch that the statistics are taken from (the first ones: minibatches are
             shuffled). Averaged over steps, 1/8 of a large batch does as well as all of it.
         model_share: share that the quadratic model's products with F are taken from. (Both: Martens and Grosse 2015, §8.)
@@ -84,8 +85,8 @@ class NaturalGradient:
         l2: float = 0.0,
         weight_decay: float = 0.0,
         decay: float | None = None,
-        averaging: float = 0.0,
-        statistics_every: int = 1,
+        averaging: float | None = None,
+        statistics_every: int | None = None,
         statistics_share: float | None = None,
         model_share: float | None = None,
         refresh_every: int | Refresh | None = None,
@@ -94,9 +95,9 @@ class NaturalGradient:
         method = None if isinstance(approximation, str) and approximation == "auto" else as_method(approximation)
         if not (callable(fisher) or fisher == "auto" or fisher in FISHERS):
             raise DataError(f"fisher is one of {', '.join(FISHERS)} or a function of a problem, got {fisher!r}")
-        if not (isinstance(statistics_every, int) and statistics_every >= 1):
+        if not (statistics_every is None or (isinstance(statistics_every, int) and statistics_every >= 1)):
             raise DataError(f"statistics_every is a positive integer, got {statistics_every!r}")
-        bounds = (("decay", decay or 0.0, 1.0), ("averaging", averaging, 1.0), ("l2", l2, math.inf))
+        bounds = (("decay", decay or 0.0, 1.0), ("averaging", averaging or 0.0, 1.0), ("l2", l2, math.inf))
         for name, number, below in (*bounds, ("weight_decay", weight_decay, math.inf)):
             if not (is_number(number) and 0 <= number < below):
                 raise DataError(f"{name} lies in [0, {below:g}), got {number!r}")
@@ -125,14 +126,14 @@ class NaturalGradient:
             refresh=None if refresh_every is None else as_refresh(refresh_every),
             statistics_share=None if statistics_share is None else float(statistics_share),
             model_share=None if model_share is None else float(model_share),
+            statistics_every=statistics_every,
+            averaging=None if averaging is None else float(averaging),
         )
         self.objective = self.options.objective
         self.factored_damping = factored_damping
         self.trust_region = as_trust_region(trust_region)
         self.l2 = float(l2)
         self.weight_decay = float(weight_decay)
-        self.averaging = float(averaging)
-        self.statistics_every = statistics_every
         self.seed = seed
 
     def init(self, problem: Problem) -> State:
@@ -166,7 +167,8 @@ class NaturalGradient:
             data = sampled(params)
         problem = state.problem.at(params, data, keep=True)
         if state.plan is None:
-            state = replace(state, plan=choose(self.options, problem, minibatch=minibatch))
+            size = next(problem.batches()).size if minibatch else 0
+            state = replace(state, plan=choose(self.options, problem, minibatch=size))
         plan = state.plan
         assert plan is not None
         local = self._look(problem, plan, state, params, gradient, loss)
@@ -206,7 +208,7 @@ class NaturalGradient:
             rate=abs(move.learning_rate) if move.accepted and move.learning_rate else state.rate,
             previous=params,
             failures=0 if move.accepted and not math.isinf(move.ratio) else state.failures,
-            average=self._averaged(state, moved),
+            average=_averaged(state, plan, moved),
         )
         return moved, following, info
 
@@ -247,7 +249,7 @@ class NaturalGradient:
             value, slope = value + 0.5 * self.l2 * float(xp.sum(theta * theta)), slope + theta * self.l2
         previous = None if state.velocity is None else space.ravel(xp, state.velocity)
         exact = self._exact(plan, _part(problem, plan.model_share))
-        return Local(problem, self.objective, theta, slope, value, exact, self.l2, previous, state.rate)
+        return Local(problem, self.objective, theta, slope, value, exact, self.l2, previous, state.rate, state.step)
 
     def _step_back(self, state: State, plan: Plan, local: Local, squared_norm: float) -> tuple[Tree, State, StepInfo]:
         """The last step left the numbers: take it back, and be more careful."""
@@ -291,7 +293,7 @@ class NaturalGradient:
         return GGN(problem) if plan.fisher == "ggn" else Fisher(problem)
 
     def _with_statistics(self, state: State, plan: Plan, matrix: GaussNewtonMatrix) -> State:
-        if state.statistics is not None and state.step % self.statistics_every:
+        if state.statistics is not None and state.step % plan.statistics_every:
             return state
         average = MovingAverage(plan.method, plan.decay, state.statistics, state.updates).update(matrix)
         return replace(state, statistics=average.statistics, updates=average.updates)
@@ -306,13 +308,14 @@ class NaturalGradient:
             gamma = (damping + self.l2) ** 0.5
         return replace(state, damping=damping, gamma=gamma)
 
-    def _averaged(self, state: State, params: Tree) -> Tree:
-        if not self.averaging:
-            return None
-        if state.average is None:
-            return params
-        share = min(1.0 - 1.0 / (state.step + 1), self.averaging)
-        return tree_map(lambda a, p: a * share + p * (1.0 - share), state.average, params)
+
+def _averaged(state: State, plan: Plan, params: Tree) -> Tree:
+    if not plan.averaging:
+        return None
+    if state.average is None:
+        return params
+    share = min(1.0 - 1.0 / (state.step + 1), plan.averaging)
+    return tree_map(lambda a, p: a * share + p * (1.0 - share), state.average, params)
 
 
 def _part(problem: Problem, share: float) -> Problem:

@@ -52,7 +52,7 @@ def unpacked(found: dict[str, Any], problem: Problem, options: Options) -> State
     numbers = dict(found["numbers"])
     if found["rules"] is None:
         return State(problem=problem, **numbers)
-    plan = choose(options, problem, minibatch=bool(found["minibatch"]))
+    plan = choose(options, problem, minibatch=int(found["minibatch"]))
     if _rules(plan) != found["rules"]:
         differ = [key for key, value in _rules(plan).items() if found["rules"].get(key) != value]
         said = "; ".join(f"{key}: {found['rules'].get(key)} there, {_rules(plan)[key]} here" for key in differ)
@@ -88,6 +88,8 @@ def _rules(plan: Plan) -> dict[str, str]:
         "refresh",
         "statistics_share",
         "model_share",
+        "statistics_every",
+        "averaging",
     )
     rules = {name: getattr(plan, name) for name in names}
     return {name: getattr(rule, "__qualname__", None) or str(rule) for name, rule in rules.items()}

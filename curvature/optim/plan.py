@@ -13,7 +13,7 @@ from .damping import Damping, DampingSearch, DelayedGratification, LevenbergMarq
 from .objective import Loss, Objective
 from .refresh import Every, Refresh
 from .solver import SPECTRAL_LIMIT
-from .step_size import Fixed, LearningRate, LineSearch, QuadraticModel
+from .step_size import AveragedModel, Fixed, LearningRate, LineSearch, QuadraticModel
 
 FEW_OUTPUTS = 32
 """Up to so many columns of the output factor the exact expectation over the model's predictions is worth its price."""
@@ -41,6 +41,8 @@ class Options:
     refresh: Refresh | None = None
     statistics_share: float | None = None
     model_share: float | None = None
+    statistics_every: int | None = None
+    averaging: float | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,9 @@ class Plan:
         decay: of the moving average of the statistics.
         refresh: when the operator is built from them anew.
         statistics_share, model_share: shares of a batch that statistics and the quadratic model are taken from.
-        minibatch: whether it was chosen for steps on parts of the data.
+        statistics_every: steps between updates of the statistics.
+        averaging: of the Polyak average of the parameters, 0 for none.
+        minibatch: how many examples the first minibatch had; 0 for steps on all of the problem's own data.
     """
 
     method: Approximation
@@ -64,19 +68,22 @@ class Plan:
     refresh: Refresh
     statistics_share: float
     model_share: float
-    minibatch: bool
+    statistics_every: int
+    averaging: float
+    minibatch: int
 
 
-def choose(options: Options, problem: Problem, *, minibatch: bool) -> Plan:
-    """What suits a problem.
+def choose(options: Options, problem: Problem, *, minibatch: int) -> Plan:
+    """What suits a problem, and steps on minibatches of so many examples (0: on all of the problem's own data).
 
     - A small model (up to 1024 parameters) and all of its data: the matrix itself, ``DelayedGratification``, full steps bent
       by ``GeodesicAcceleration``: the rank that is used grows as the damping falls.
     - An objective of its own: what it names as ``approximation``, or the matrix itself where it is small, ``DampingSearch`` and
       ``LineSearch``.
     - Anything else: K-FAC, ``LevenbergMarquardt`` from a calibrated start, ``QuadraticModel``. From 50,000 parameters on
-      minibatches refresh the operator every ten steps, and those of 512 examples or more take statistics from an eighth of them
-      and the quadratic model from half.
+      minibatches refresh the operator every ten steps. Those of 512 examples or more take statistics every five steps from an
+      eighth of them, and the quadratic model from half; they follow ``AveragedModel``, keep a Polyak average, and λ does not
+      fall below 0.004 of the mean diagonal entry of F̂.
 
     The Fisher information is taken exactly with up to 32 columns of the output factor, and by Monte Carlo beyond.
     """
@@ -91,9 +98,11 @@ def choose(options: Options, problem: Problem, *, minibatch: bool) -> Plan:
     deterministic = not minibatch and fisher != "monte-carlo"
     # Steps that are solved for exactly, on an objective that is a function of the parameters alone.
     whole = deterministic and own_loss and small and method.name == "exact" and options.learning_rate is None
+    large = minibatch > 0 and problem.space.size >= LARGE
+    many = large and minibatch >= MANY_EXAMPLES
     damping = options.damping
     if damping is None:
-        for_loss: Damping = DelayedGratification() if whole else LevenbergMarquardt(initial=None)
+        for_loss: Damping = DelayedGratification() if whole else LevenbergMarquardt(initial=None, floor=0.004 if many else 0.0)
         damping = for_loss if own_loss else DampingSearch()
     learning_rate = options.learning_rate
     if learning_rate is None:
@@ -102,7 +111,7 @@ def choose(options: Options, problem: Problem, *, minibatch: bool) -> Plan:
         elif not own_loss:
             learning_rate = LineSearch()
         else:
-            learning_rate = Fixed(1.0) if retries_of(damping) else QuadraticModel()
+            learning_rate = Fixed(1.0) if retries_of(damping) else AveragedModel() if many else QuadraticModel()
     acceleration = options.acceleration
     if acceleration is None and whole and options.damping is None:
         acceleration = GeodesicAcceleration()
@@ -110,8 +119,6 @@ def choose(options: Options, problem: Problem, *, minibatch: bool) -> Plan:
     decay = options.decay
     if decay is None:
         decay = 0.0 if deterministic else 0.95
-    large = minibatch and problem.space.size >= LARGE
-    many = large and next(problem.batches()).size >= MANY_EXAMPLES
     return Plan(
         method,
         fisher,
@@ -122,6 +129,8 @@ def choose(options: Options, problem: Problem, *, minibatch: bool) -> Plan:
         refresh=options.refresh or Every(10 if large else 1),
         statistics_share=options.statistics_share or (0.125 if many else 1.0),
         model_share=options.model_share or (0.5 if many else 1.0),
+        statistics_every=options.statistics_every or (5 if many else 1),
+        averaging=(0.98 if isinstance(learning_rate, AveragedModel) else 0.0) if options.averaging is None else options.averaging,
         minibatch=minibatch,
     )
 

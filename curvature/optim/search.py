@@ -67,7 +67,7 @@ class Search:
         if self.retries and not move.accepted:
             self.damping = float(self.state.damping or 0.0)
         elif looks and not (math.isnan(move.ratio)):
-            self.damping = rule.update(move.damping if self.retries else self.damping, move.ratio)
+            self.damping = max(rule.update(move.damping if self.retries else self.damping, move.ratio), self._floor)
         if self.retries:
             self.damping = max(self.damping, self._lowest)
         return move
@@ -112,7 +112,7 @@ class Search:
             elif not accepted:
                 ratio = -math.inf
             elif not abs(predicted) <= local.rounding:  # at the optimum a change is rounding, and its ratio says nothing
-                ratio = (after - local.value) / predicted if predicted < 0 else math.nan if math.isnan(predicted) else -math.inf
+                ratio = reduction_ratio(after - local.value, predicted, carried=len(coefficients) == 2)
         momentum = coefficients[1] if len(coefficients) == 2 else 0.0
         update, direction = along.update(coefficients), along.directions[0] * -1.0
         return Move(update, direction, damping, coefficients[0], momentum, predicted, after, ratio, accepted)
@@ -172,6 +172,12 @@ class Search:
         return solution
 
     # Operators ----------------------------------------------------------------------------------------
+
+    @property
+    def _floor(self) -> float:
+        """What the rule says of the mean diagonal entry of F̂."""
+        share, operator = float(getattr(self.plan.damping, "floor", 0.0)), self.state.operator
+        return share * float(operator.trace()) / operator.shape[0] if share and operator is not None else 0.0
 
     @property
     def _lowest(self) -> float:
@@ -254,6 +260,19 @@ class Search:
             if move.after < best:
                 best, found = move.after, damping
         return found
+
+
+def reduction_ratio(actual: float, predicted: float, *, carried: bool) -> float:
+    """ρ = actual / predicted, NaN where the model is.
+
+    A step that the model itself expects to lead uphill has ρ = -∞; but where momentum carried it there, ρ = predicted / actual,
+    at most 1, which is small like any other ρ where the objective does worse than the model.
+    """
+    if predicted < 0 or math.isnan(predicted):
+        return actual / predicted
+    if not carried:
+        return -math.inf
+    return 1.0 if actual <= predicted else predicted / actual
 
 
 def _sortable(value: float) -> float:

@@ -66,6 +66,61 @@ class QuadraticModel:
 
 
 @dataclass(frozen=True)
+class AveragedModel:
+    """α of the quadratic model, averaged over steps, and a fixed momentum: for minibatches, whose noise a model of one fits.
+
+    δ = α_k Δ + μ δ_prev, α_k = κ ā (1 + k/K)^-½, ā the moving average of a = -∇h·Δ / Δᵀ (F + (λ + l2) I) Δ, which is measured
+    every ``interval`` steps. Where α² |∇h·Δ| ≈ α² ΔᵀF̂Δ is above ``bound``, α and μ are made smaller (Ba, Grosse and Martens
+    2017). What is left of the noise the Polyak average of the parameters takes out. The first ``greedy`` steps, in which all
+    batches ask for the same, are those of ``QuadraticModel``.
+
+    Attributes:
+        momentum: μ. share: κ. horizon: K. greedy, interval: as above. decay: of the moving average, for each measurement.
+        bound: of the step in the norm of F̂.
+
+    Source: found by experiment (``benchmarks/training``); the K^-½ and the average are those of Polyak and Juditsky (1992).
+    """
+
+    carries: ClassVar[bool] = True
+    momentum: float = 0.9
+    share: float = 0.7
+    horizon: float = 300.0
+    greedy: int = 100
+    interval: int = 5
+    decay: float = 0.9
+    bound: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("momentum", "decay"):
+            if not 0 <= getattr(self, name) < 1:
+                raise DataError(f"{name} of AveragedModel lies in [0, 1), got {getattr(self, name)!r}")
+        for name in ("share", "horizon", "bound"):
+            if not getattr(self, name) > 0:
+                raise DataError(f"{name} of AveragedModel is positive, got {getattr(self, name)!r}")
+        for name, least in (("greedy", 0), ("interval", 1)):
+            if not (isinstance(getattr(self, name), int) and getattr(self, name) >= least):
+                raise DataError(f"{name} of AveragedModel is an integer ≥ {least}, got {getattr(self, name)!r}")
+
+    def choose(self, along: Along) -> list[float]:
+        step, last = along.local.step, along.local.rate
+        if step < self.greedy:
+            chosen = minimise_quadratic(along.gram, along.slopes)
+        else:
+            average = None if last is None else last / self._share(step - 1)
+            if average is None or step % self.interval == 0:
+                measured = minimise_quadratic([[along.gram[0][0]]], along.slopes[:1])[0]
+                average = measured if average is None else self.decay * average + (1 - self.decay) * measured
+            chosen = [self._share(step) * average, self.momentum][: len(along.directions)]
+        length = chosen[0] ** 2 * abs(along.slopes[0])
+        shrink = math.sqrt(self.bound / length) if length > self.bound else 1.0
+        return [c * shrink for c in chosen]
+
+    def _share(self, step: int) -> float:
+        """α_k / ā; the greedy steps have the whole of it."""
+        return 1.0 if step < self.greedy else self.share / math.sqrt(1 + step / self.horizon)
+
+
+@dataclass(frozen=True)
 class Backtracking:
     """α = initial, halved until the objective falls by ``slope`` · α · |∇h·Δ| (Armijo 1966).
 

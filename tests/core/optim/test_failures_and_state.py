@@ -74,6 +74,11 @@ VARIANTS = {
     "chosen": {},
     "kfac, refreshed seldom": {"approximation": "kfac", "refresh_every": 3, "statistics_every": 2},
     "kfac, factored damping": {"approximation": "kfac", "factored_damping": cv.optim.FactoredDampingSearch(2), "averaging": 0.9},
+    "averaged model": {
+        "approximation": "kfac",
+        "damping": cv.LevenbergMarquardt(0.1, floor=0.01),
+        "learning_rate": cv.optim.AveragedModel(greedy=1, interval=2),
+    },
     "monte carlo": {"approximation": "kfac", "fisher": "monte-carlo"},
     "sample space": {"approximation": "sample-space", "damping": 0.1, "learning_rate": 0.5, "momentum": cv.Spring(0.8)},
     "conjugate gradients": {"approximation": "conjugate-gradients", "damping": 0.1, "learning_rate": 0.5},

@@ -390,25 +390,30 @@ def test_a_strangers_rules_work_with_any_approximation(classification, approxima
 def test_what_is_left_to_it_suits_the_problem(generator):
     be = cv.backend("numpy")
     small = network(be, generator, cv.Categorical())
-    plan = cv.optim.choose(cv.NaturalGradient().options, small, minibatch=False)
+    plan = cv.optim.choose(cv.NaturalGradient().options, small, minibatch=0)
     assert (plan.method.name, plan.fisher, plan.decay) == ("exact", "exact", 0.0)
     assert isinstance(plan.damping, cv.DelayedGratification)
     assert plan.learning_rate == Fixed(1.0)
     assert plan.acceleration is not None
-    plan = cv.optim.choose(cv.NaturalGradient().options, small, minibatch=True)
+    plan = cv.optim.choose(cv.NaturalGradient().options, small, minibatch=8)
     assert (plan.method.name, plan.decay) == ("kfac", 0.95)
     assert isinstance(plan.damping, cv.LevenbergMarquardt)
     assert isinstance(plan.learning_rate, cv.QuadraticModel)
     many = network(be, generator, cv.Categorical(), outputs=40)
-    assert cv.optim.choose(cv.NaturalGradient().options, many, minibatch=True).fisher == "monte-carlo"
+    assert cv.optim.choose(cv.NaturalGradient().options, many, minibatch=8).fisher == "monte-carlo"
     wide = cv.Problem(
         cv.Model(lambda p, x: x @ p, np.zeros((100, 600))), cv.Gaussian(), (np.ones((600, 100)), np.ones((600, 600)))
     )
-    plan = cv.optim.choose(cv.NaturalGradient().options, wide, minibatch=True)
-    assert (plan.refresh.steps, plan.statistics_share, plan.model_share) == (10, 0.125, 0.5)
-    assert cv.optim.choose(cv.NaturalGradient(refresh_every=2).options, wide, minibatch=True).refresh.steps == 2
+    plan = cv.optim.choose(cv.NaturalGradient().options, wide, minibatch=600)
+    assert (plan.refresh.steps, plan.statistics_every, plan.statistics_share, plan.model_share) == (10, 5, 0.125, 0.5)
+    assert plan.learning_rate == cv.optim.AveragedModel()
+    assert (plan.damping.floor, plan.averaging) == (0.004, 0.98)
+    assert cv.optim.choose(cv.NaturalGradient(averaging=0.0).options, wide, minibatch=600).averaging == 0.0
+    plan = cv.optim.choose(cv.NaturalGradient().options, wide, minibatch=500)
+    assert (plan.refresh.steps, plan.statistics_every, plan.learning_rate) == (10, 1, cv.QuadraticModel())
+    assert cv.optim.choose(cv.NaturalGradient(refresh_every=2).options, wide, minibatch=600).refresh.steps == 2
     given = cv.NaturalGradient("diagonal", damping=0.1, learning_rate=0.2).options
-    plan = cv.optim.choose(given, small, minibatch=False)
+    plan = cv.optim.choose(given, small, minibatch=0)
     assert (plan.method.name, plan.learning_rate, plan.acceleration) == ("diagonal", Fixed(0.2), None)
     assert plan.damping.initial == 0.1
 
@@ -435,6 +440,10 @@ def test_rules_are_checked(options, message):
     "make",
     [
         lambda: Spring(1.0),
+        lambda: cv.optim.AveragedModel(momentum=1.0),
+        lambda: cv.optim.AveragedModel(share=0.0),
+        lambda: cv.optim.AveragedModel(greedy=-1),
+        lambda: cv.LevenbergMarquardt(floor=-1.0),
         lambda: cv.DelayedGratification(rise=1.0),
         lambda: cv.DelayedGratification(-1.0),
         lambda: cv.DampingSearch(factor=1.0),
