@@ -96,7 +96,9 @@ def array(x: Any, dtype: Any, floating: np.dtype[Any] | None, device: Any) -> Ar
             wanted = floating
         if wanted is not None and x.dtype != wanted:
             x = x.astype(wanted)
-        return x if device is None or isinstance(x, jax.core.Tracer) else jax.device_put(x, device)
+        if device is None or isinstance(x, jax.core.Tracer) or (x.committed and x.device == device):
+            return x
+        return jax.device_put(x, device)
     if not isinstance(x, (np.ndarray, np.generic)) and (hasattr(x, "__dlpack__") or hasattr(x, "__array_namespace__")):
         kind = type(x)
         raise cv.MixedBackendError(

@@ -75,7 +75,7 @@ class CurvatureMatrix(MatrixFree):
         """Products with params trees, over all batches."""
         problem, totals = self.problem, None
         for batch in problem.batches():
-            share = problem._share(batch)
+            share = problem.share(batch)
             with guarded(problem, batch):
                 products = self._batch_products(batch, tangents)
             totals = added(totals, products, share)
@@ -95,7 +95,7 @@ class CurvatureMatrix(MatrixFree):
                 product = self._batch_map(batch)
             if product is None:
                 return self
-            maps.append((product, problem._share(batch)))
+            maps.append((product, problem.share(batch)))
         xp, space = self.xp, problem.space
 
         def total(tangents: list[Tree]) -> list[Tree]:

@@ -23,7 +23,7 @@ def bending_force(matrix: GaussNewtonMatrix, direction: Tree) -> Tree:
         outputs, second = _outputs_and_second_derivative(problem, batch, direction)
         middle = matrix.output_map(outputs, problem.targets(batch), batch)
         part = _pulled_back(problem, batch, matrix._weighted(batch, middle(second)))
-        share = problem._share(batch)
+        share = problem.share(batch)
         if share != 1.0:
             part = tree_map(lambda a, share=share: a * share, part)
         total = part if total is None else tree_map(lambda a, b: a + b, total, part)

@@ -116,7 +116,7 @@ class _FactoredTranspose(_JacobianTranspose):
 
 def root_weights(problem: Problem, batch: Batch) -> Array:
     """√(w_n · scale) of the examples of a batch, (N,), with Σ w_n = 1 over all of the data."""
-    xp, share = problem.xp, problem._share(batch)
+    xp, share = problem.xp, problem.share(batch)
     if batch.weights is not None:
         return xp.sqrt(batch.weights * (share / problem.weight(batch)))
     ones = xp.ones((batch.size,), dtype=problem.model.dtype, device=problem.backend.device)

@@ -151,7 +151,7 @@ class GaussNewtonMatrix(CurvatureMatrix):
             middle = self.output_map(outputs, y, batch)
             images = [self._weighted(batch, middle(t)) for t in pushed]
             rows = [xp.stack([xp.sum(left * right) for right in images]) for left in pushed]
-            form = xp.stack(rows) * problem._share(batch)
+            form = xp.stack(rows) * problem.share(batch)
             total = form if total is None else total + form
         return total
 

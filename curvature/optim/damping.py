@@ -13,11 +13,12 @@ from ..errors import DataError
 class Damping(Protocol):
     """What an optimiser asks of a damping rule.
 
-    A rule may have three more members. ``retries`` (0 without it) is how often a step that does not make the objective smaller
-    is tried again at once, with ``update(damping, -inf)``. ``candidates(damping)`` (only that λ without it) gives the λ that
-    are tried in a step; the one with the smallest objective is taken. ``scaling`` (0 without it): λ diag(F)^scaling is added to a
-    small dense matrix, in place of λI, by rules with retries. ``floor`` (0 without it): share of the mean diagonal entry of F̂
-    below which λ does not fall.
+    A rule may have more members. ``retries`` (0 without it) is how often a step that does not make the objective smaller is
+    tried again at once, with ``update(damping, -inf)``. ``candidates(damping)`` (only that λ without it) gives the λ that are
+    tried in a step; the one with the smallest objective is taken. ``floor`` (0 without it): share of the mean diagonal entry of
+    F̂ below which λ does not fall. Of rules with retries: ``scaling`` (0 without it): λ diag(F)^scaling is added to a small
+    dense matrix, in place of λI; ``takes_uphill(value, after, *, best, predicted, cosine)`` (never without it): whether a step
+    is taken that does not make the objective smaller.
     """
 
     @property
@@ -91,7 +92,10 @@ class DelayedGratification:
     """λ falls by much after a step that makes the objective smaller, and rises by little, at once, where one does not.
 
     What a rule that lowers λ eagerly loses in steps that are refused it gains in directions that only a small λ opens: it stays
-    near the bottom of narrow valleys, where the ratio of actual to predicted change would keep λ large.
+    near the bottom of narrow valleys, where the ratio of actual to predicted change would keep λ large. Where the model promises
+    little, |M(δ) - M(0)| < ``slow`` · h, a step may also lead uphill along the valley, from h to h⁺ ≤ ``uphill`` · h*, h* the
+    least objective so far, if (1 - β)^``boldness`` · h⁺ ≤ h*, β the cosine between the step and the one before: a narrow
+    valley that bends is left behind in tens of steps, not in thousands. (So the last parameters need not be the best.)
 
     Attributes:
         initial: λ at the start; None: calibrated at the first step.
@@ -102,19 +106,23 @@ class DelayedGratification:
         scaling: λ diag(F)^scaling is added to a matrix that is small and dense, λI to any other. 0 is Levenberg's damping,
             which holds on to parameters that hardly matter; 1 Marquardt's, which does not depend on the units of the parameters
             and lets those escape; ½ is between the two, and was best for both (``benchmarks/training``).
+        boldness, slow, uphill: when a step uphill is taken; uphill = 1: never.
 
     Source: Transtrum and Sethna (2012), "Improvements to the Levenberg-Marquardt algorithm for nonlinear least-squares
     minimization".
     """
 
     initial: float | None = None
-    rise: float = 2.0
+    rise: float = 1.7
     fall: float = 40.0
     retries: int = 60
     minimum: float = 1e-30
     maximum: float = 1e30
     scaling: float = 0.5
     interval: int = 1
+    boldness: float = 2.0
+    slow: float = 0.3
+    uphill: float = 10.0
 
     def __post_init__(self) -> None:
         if self.initial is not None:
@@ -123,7 +131,15 @@ class DelayedGratification:
             raise DataError(f"rise is > 1 and fall ≥ 1, got {self.rise} and {self.fall}")
         if not 0 <= self.scaling <= 1:
             raise DataError(f"the scaling of a damping lies in [0, 1], got {self.scaling}")
+        if not (self.boldness >= 0 and self.slow >= 0 and self.uphill >= 1):
+            raise DataError(f"boldness and slow are ≥ 0 and uphill is ≥ 1, got {self.boldness}, {self.slow} and {self.uphill}")
         _positive("retries", self.retries, "a step is tried again retries ≥ 1 times")
+
+    def takes_uphill(self, value: float, after: float, *, best: float, predicted: float, cosine: float) -> bool:
+        """Whether a step from the objective ``value`` to ``after`` is taken although that is no decrease."""
+        if not (cosine > 0 and best > 0 and abs(predicted) < self.slow * value):
+            return False
+        return after < self.uphill * best and (1.0 - cosine) ** self.boldness * after <= best
 
     def update(self, damping: float, ratio: float) -> float:
         refused = not math.isfinite(ratio) or ratio <= 0

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..backend import Closure, Keyed
 from ..matrices import GaussNewtonMatrix
 from ..problem import Problem
-from .objective import Objective
+from ..problem.memory import guarded
+from .objective import Loss, Objective
 
 Array = Any
+Tree = Any
 
 
 class Local:
@@ -54,17 +57,33 @@ class Local:
         """⟨a, b⟩."""
         return float(self.problem.xp.sum(a * b))
 
-    def at(self, update: Array) -> Array:
-        """h(θ + δ) on the data of the step, a 0-d array: a forward pass."""
-        xp, moved = self.problem.xp, self.params + update
-        value = self.objective.value(self.problem.at(self.problem.space.unravel(xp, moved)))
-        return value + xp.sum(moved * moved) * (0.5 * self.l2) if self.l2 else value
+    def look(self, update: Array, *pairs: tuple[Array, Array]) -> list[float]:
+        """h(θ + δ) on the data of the step, and ⟨a, b⟩ of some pairs: one program and one transfer, a forward pass."""
+        problem, l2 = self.problem, self.l2
+        xp, space, batch = problem.xp, problem.space, problem.data.single
+        loss = problem.loss_of(batch) if batch is not None and isinstance(self.objective, Loss) else None
 
-    def numbers(self, *arrays: Array) -> list[float]:
-        """0-d arrays as Python numbers, in one transfer: a device works ahead until somebody looks."""
-        xp = self.problem.xp
-        joined = xp.stack([xp.reshape(array, ()) for array in arrays])
-        return [float(value) for value in self.problem.backend.to_numpy(joined)]
+        def joined(value: Array, moved: Array, pairs: Sequence[tuple[Array, Array]]) -> Array:
+            numbers = [value, xp.sum(moved * moved), *(xp.sum(a * b) for a, b in pairs)]
+            return xp.stack([xp.reshape(number, ()) for number in numbers])
+
+        if isinstance(loss, Closure) and batch is not None:
+            function = loss.keyed.function
+
+            def program(point: Tree, data: Tree) -> Array:
+                start, step, given = point
+                moved = start + step
+                return joined(function(space.unravel(xp, moved), data), moved, given)
+
+            keyed = Keyed(program, ("looked at", loss.keyed.key, len(pairs)), problem.model.compiled)
+            with guarded(problem, batch):
+                found = problem.backend.evaluate(keyed.on(loss.data), [self.params, update, list(pairs)])
+            share = problem.share(batch)
+        else:
+            moved = self.params + update
+            found, share = joined(self.objective.value(problem.at(space.unravel(xp, moved))), moved, pairs), 1.0
+        value, squared, *products = (float(number) for number in problem.backend.to_numpy(found))
+        return [value * share + 0.5 * l2 * squared, *products]
 
     def forms(self, directions: Sequence[Array]) -> list[list[float]]:
         """DᵀFD with the exact matrix, by one forward derivative for each direction."""
@@ -120,16 +139,17 @@ class Along:
 
     def update(self, coefficients: Sequence[float]) -> Array:
         """δ = Σ c_i d_i, bent by ½ c_1² a where there is an acceleration a."""
-        total = self.directions[0] * coefficients[0]
+        first = coefficients[0]
+        total = self.directions[0] if first == 1.0 else self.directions[0] * first
         for c, d in zip(coefficients[1:], self.directions[1:], strict=True):
             total = total + d * c
-        return total if self.bend is None else total + self.bend * (0.5 * coefficients[0] ** 2)
+        return total if self.bend is None else total + self.bend * (0.5 * first**2)
 
     def value(self, coefficients: Sequence[float]) -> float:
         """h(θ + δ)."""
         key = tuple(coefficients)
         if key not in self._values:
-            self._values[key] = float(self.local.at(self.update(coefficients)))
+            (self._values[key],) = self.local.look(self.update(coefficients))
         return self._values[key]
 
     def know(self, coefficients: Sequence[float], value: float, slopes: Sequence[float]) -> None:

@@ -179,6 +179,8 @@ class NaturalGradient:
         state = self._with_statistics(state, plan, matrix)
         state = self._with_damping(state, plan, local, matrix)
         assert state.damping is not None
+        if hasattr(plan.damping, "takes_uphill"):
+            state = replace(state, best=local.value if state.best is None else min(state.best, local.value))
         search = Search(self, plan, state, local, matrix)
         move = search.run()
         state, damping = search.state, search.damping

@@ -13,7 +13,7 @@ from .plan import Options, Plan, choose
 from .state import State
 
 FORMAT = 1
-NUMBERS = ("step", "damping", "gamma", "updates", "built_damping", "age", "rate", "failures")
+NUMBERS = ("step", "damping", "gamma", "updates", "built_damping", "age", "rate", "best", "failures")
 PARAMETERS = ("velocity", "direction", "previous", "average")
 """Fields that are trees like the parameters."""
 

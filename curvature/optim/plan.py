@@ -18,6 +18,8 @@ from .step_size import AveragedModel, Fixed, LearningRate, LineSearch, Quadratic
 FEW_OUTPUTS = 32
 """Up to so many columns of the output factor the exact expectation over the model's predictions is worth its price."""
 
+MANY_OUTPUTS = 512
+"""From so many outputs on the output factor is taken to have many columns."""
 
 LARGE = 50_000
 """From so many parameters on the decompositions of a Kronecker method take longer than the gradients."""
@@ -94,7 +96,7 @@ def choose(options: Options, problem: Problem, *, minibatch: int) -> Plan:
         named = getattr(options.objective, "approximation", None)
         dense = small and not (minibatch and own_loss)
         method = as_method(named if named is not None else "exact" if dense else "kfac")
-    fisher = options.fisher or ("exact" if _columns(problem) <= FEW_OUTPUTS else "monte-carlo")
+    fisher = options.fisher or ("exact" if _few_columns(problem) else "monte-carlo")
     deterministic = not minibatch and fisher != "monte-carlo"
     # Steps that are solved for exactly, on an objective that is a function of the parameters alone.
     whole = deterministic and own_loss and small and method.name == "exact" and options.learning_rate is None
@@ -102,7 +104,9 @@ def choose(options: Options, problem: Problem, *, minibatch: int) -> Plan:
     many = large and minibatch >= MANY_EXAMPLES
     damping = options.damping
     if damping is None:
-        for_loss: Damping = DelayedGratification() if whole else LevenbergMarquardt(initial=None, floor=0.004 if many else 0.0)
+        # Steps uphill go by what the model promises, which the empirical Fisher does not know.
+        for_whole = DelayedGratification(uphill=1.0) if fisher == "empirical" else DelayedGratification()
+        for_loss: Damping = for_whole if whole else LevenbergMarquardt(initial=None, floor=0.004 if many else 0.0)
         damping = for_loss if own_loss else DampingSearch()
     learning_rate = options.learning_rate
     if learning_rate is None:
@@ -113,7 +117,7 @@ def choose(options: Options, problem: Problem, *, minibatch: int) -> Plan:
         else:
             learning_rate = Fixed(1.0) if retries_of(damping) else AveragedModel() if many else QuadraticModel()
     acceleration = options.acceleration
-    if acceleration is None and whole and options.damping is None:
+    if acceleration is None and whole and isinstance(damping, DelayedGratification):
         acceleration = GeodesicAcceleration()
     # Old statistics are only worth keeping where the new ones are noisy.
     decay = options.decay
@@ -135,5 +139,8 @@ def choose(options: Options, problem: Problem, *, minibatch: int) -> Plan:
     )
 
 
-def _columns(problem: Problem) -> int:
-    return Fisher(problem).columns(next(problem.batches()))
+def _few_columns(problem: Problem) -> bool:
+    """Whether the output factor is narrow; that of very many outputs is not formed to find out."""
+    one = next(problem.batches()).part(slice(0, 1))
+    outputs = int(problem.evaluate(one).outputs.shape[1])
+    return outputs <= FEW_OUTPUTS or (outputs <= MANY_OUTPUTS and Fisher(problem).columns(one) <= FEW_OUTPUTS)

@@ -105,9 +105,10 @@ class Search:
                 after = along.value(coefficients)
             accepted = math.isfinite(after)
             if self.retries:
-                accepted = accepted and after < local.value
+                downhill = after < local.value
+                accepted = accepted and (downhill or self._uphill(along, coefficients, after))
                 ratio = 1.0 if accepted else -math.inf
-                if accepted and predicted < -local.rounding:
+                if accepted and downhill and predicted < -local.rounding:
                     ratio = (after - local.value) / predicted
             elif not accepted:
                 ratio = -math.inf
@@ -116,6 +117,17 @@ class Search:
         momentum = coefficients[1] if len(coefficients) == 2 else 0.0
         update, direction = along.update(coefficients), along.directions[0] * -1.0
         return Move(update, direction, damping, coefficients[0], momentum, predicted, after, ratio, accepted)
+
+    def _uphill(self, along: Along, coefficients: list[float], after: float) -> bool:
+        """Whether the damping's rule takes a step that does not make the objective smaller."""
+        takes, local = getattr(self.plan.damping, "takes_uphill", None), self.local
+        if takes is None or local.previous is None or self.state.best is None:
+            return False
+        update = along.update(coefficients)
+        lengths = local.dot(update, update) * local.dot(local.previous, local.previous)
+        cosine = local.dot(update, local.previous) / math.sqrt(lengths) if lengths > 0 else 0.0
+        predicted = self._predicted(along, coefficients, looks=True)
+        return bool(takes(local.value, after, best=self.state.best, predicted=predicted, cosine=cosine))
 
     def _predicted(self, along: Along, coefficients: list[float], *, looks: bool) -> float:
         """M(δ) - M(0) where somebody asks for it."""
@@ -150,8 +162,7 @@ class Search:
             return along, math.nan
         local, direction = self.local, along.directions[0]
         space, xp = local.problem.space, local.problem.xp
-        after = local.at(along.update(coefficients))
-        straight, *slopes = local.numbers(after, *(xp.sum(local.gradient * d) for d in along.directions))
+        straight, *slopes = local.look(along.update(coefficients), *((local.gradient, d) for d in along.directions))
         along.know(coefficients, straight, slopes)
         gain = 0.5 * abs(sum(c * s for c, s in zip(coefficients, slopes, strict=True)))
         if not straight - local.value <= rule.hopeless * gain:  # NaN is not either
@@ -159,9 +170,7 @@ class Search:
         force = space.ravel(xp, local.matrix.bending_force(space.unravel(xp, direction)))
         bend = self._solve(force, damping) * -1.0
         bent = Along(local, along.directions, damping, bend)
-        size, speed, accelerated = local.numbers(
-            xp.sum(bend * bend), xp.sum(direction * direction), local.at(bent.update(coefficients))
-        )
+        accelerated, size, speed = local.look(bent.update(coefficients), (bend, bend), (direction, direction))
         bent.know(coefficients, accelerated, slopes)
         return (bent, accelerated) if 4 * size <= rule.limit**2 * speed and accelerated < straight else (along, straight)
 
@@ -195,7 +204,12 @@ class Search:
             assert operator is not None
             scaling = float(getattr(self.plan.damping, "scaling", 0.0))
             self._solvers[key] = Solver(
-                operator, l2=self.optimizer.l2, several=several, scaling=scaling, start=self.state.solution
+                operator,
+                l2=self.optimizer.l2,
+                several=several,
+                scaling=scaling,
+                start=self.state.solution,
+                programs=self.local.problem.model.compiled,
             )
         return self._solvers[key], (remaining if self.optimizer.factored_damping is None or stays else 0.0)
 

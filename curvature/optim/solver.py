@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import MutableMapping
 from typing import Any
 
+from ..backend import Keyed
 from ..operators import Dense, Operator
 
 Array = Any
 
 SPECTRAL_LIMIT = 1024
 """Up to so many parameters an eigendecomposition takes less than the factorisations of the several λ that a step may try."""
+
+DECOMPOSED_AT_ONCE = 256
+"""Up to so many parameters it is decomposed at once: the first λ after a successful step is refused more often than not."""
 
 VANISHING = 1e-16
 """Diagonal entries below this share of the largest count as this share of it."""
@@ -28,13 +33,27 @@ class Solver:
         several: whether several λ are to be expected.
         scaling: 0: Levenberg's damping; 1: Marquardt's, which does not depend on the units of the parameters.
         start: where an operator with ``solve_from`` starts from.
+        programs: a place for a backend to keep what it compiled.
     """
 
-    def __init__(self, operator: Operator, *, l2: float, several: bool, scaling: float = 0.0, start: Any = None) -> None:
+    def __init__(
+        self,
+        operator: Operator,
+        *,
+        l2: float,
+        several: bool,
+        scaling: float = 0.0,
+        start: Any = None,
+        programs: MutableMapping[Any, Any] | None = None,
+    ) -> None:
         self.operator = operator
         self.start = start
         dense = several and isinstance(operator, Dense) and operator.symmetric and operator.shape[0] <= SPECTRAL_LIMIT
-        self._scaled = _Scaled(operator, l2, scaling) if dense and isinstance(operator, Dense) else None
+        self._scaled = (
+            _Scaled(operator, l2, scaling, {} if programs is None else programs)
+            if dense and isinstance(operator, Dense)
+            else None
+        )
 
     def __call__(self, v: Array, damping: float, remaining: float) -> Array:
         """x (P,) for v (P,) and λ; ``remaining`` of λ + l2 is not in the structure of the operator yet."""
@@ -60,40 +79,55 @@ class Solver:
 class _Scaled:
     """M = D^-½ (A + l2·I) D^-½, so that (A + l2·I + λD)⁻¹ = D^-½ (M + λI)⁻¹ D^-½."""
 
-    def __init__(self, operator: Dense, l2: float, scaling: float) -> None:
-        self.xp, self.backend = operator.xp, operator.backend
-        xp, identity = self.xp, self.xp.eye(operator.shape[0], dtype=operator.dtype, device=operator.backend.device)
-        array = operator.array + l2 * identity if l2 else operator.array
+    def __init__(self, operator: Dense, l2: float, scaling: float, programs: MutableMapping[Any, Any]) -> None:
+        self.xp, self.backend, self.programs = operator.xp, operator.backend, programs
         self.root: Array | None = None
-        if scaling:
-            diagonal = operator.diagonal() + l2
-            largest = xp.max(diagonal)
-            # What does not matter to the model at all is not made to matter by its scale.
-            safe = xp.where(largest > 0, xp.maximum(diagonal, largest * VANISHING), xp.ones_like(diagonal))
-            self.root = safe ** (-0.5 * scaling)
-            array = array * self.root[:, None] * self.root[None, :]
+        program = Keyed(lambda array, _: scaled(operator, array, l2, scaling), ("scaled", l2, scaling), programs)
+        array, self.root, size = self.backend.evaluate(program.on(None), operator.array)
         self.matrix = Dense(array, backend=self.backend, symmetric=True)
-        self.size = float(self.matrix.norm())
+        self.size = float(size)
         self._first: float | None = None
         self._eigen: tuple[Array, Array] | None = None
 
     def solve(self, v: Array, damping: float) -> Array:
-        scaled = v if self.root is None else v * self.root
-        x = self._factored(scaled, damping)
-        if x is None:
-            values, vectors = self._decomposed()
-            x = vectors @ ((self.xp.matrix_transpose(vectors) @ scaled) / (values + damping))
-        return x if self.root is None else x * self.root
+        x = self._factored(v, damping)
+        if x is not None:
+            return x
+        xp = self.xp
+
+        def solution(v: Array, data: Any) -> Array:
+            (values, vectors), root, shift = data
+            inner = (xp.matrix_transpose(vectors) @ (v * root)) / (values + shift)
+            return (vectors @ inner) * root
+
+        program = Keyed(solution, "spectral solution", self.programs)
+        found: Array = self.backend.evaluate(program.on((self._decomposed(), self.root, damping)), v)
+        return found
 
     def _factored(self, v: Array, damping: float) -> Array | None:
         """By Cholesky's factorisation for the first λ, None where it breaks down or for another one."""
-        if self._eigen is not None or self._first not in (None, damping):
+        if self._eigen is not None or self._first not in (None, damping) or self.matrix.shape[0] <= DECOMPOSED_AT_ONCE:
             return None
         self._first = damping
-        return self.matrix.solve_factored(v, damping)
+        x = self.matrix.solve_factored(v * self.root, damping)
+        return None if x is None else x * self.root
 
     def _decomposed(self) -> tuple[Array, Array]:
         if self._eigen is None:
             values, vectors = self.matrix.eigh()
             self._eigen = self.xp.where(values > 0, values, self.xp.zeros_like(values)), vectors
         return self._eigen
+
+
+def scaled(operator: Dense, array: Array, l2: float, scaling: float) -> tuple[Array, Array, Array]:
+    """(M, the diagonal of D^-½, ‖M‖_F) for the array of an operator."""
+    xp = operator.xp
+    diagonal = xp.linalg.diagonal(array) + l2
+    if l2:
+        array = array + xp.eye(array.shape[0], dtype=array.dtype, device=operator.backend.device) * l2
+    largest = xp.max(diagonal)
+    # What does not matter to the model at all is not made to matter by its scale.
+    safe = xp.where(largest > 0, xp.maximum(diagonal, largest * VANISHING), xp.ones_like(diagonal))
+    root = safe ** (-0.5 * scaling)
+    array = array * root[:, None] * root[None, :]
+    return array, root, xp.sqrt(xp.sum(array * array))

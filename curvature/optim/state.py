@@ -30,6 +30,7 @@ class State:
         velocity: the previous update δ.
         direction: the previous φ = -Δ, where the momentum needs it.
         rate: the learning rate of the last step that was taken.
+        best: the least objective so far, where the damping's rule takes steps uphill.
         previous: the parameters before it.
         average: Polyak average of the parameters.
         failures: steps in a row that left the numbers.
@@ -50,6 +51,7 @@ class State:
     velocity: Tree = None
     direction: Tree = None
     rate: float | None = None
+    best: float | None = None
     previous: Tree = None
     average: Tree = None
     failures: int = 0

@@ -251,7 +251,7 @@ class Problem:
         total = 0.0
         for batch in self.batches():
             with guarded(self, batch):
-                total = total + self.backend.evaluate(self.loss_of(batch), self.params) * self._share(batch)
+                total = total + self.backend.evaluate(self.loss_of(batch), self.params) * self.share(batch)
         return total
 
     def gradient(self) -> Tree:
@@ -263,7 +263,7 @@ class Problem:
         if self._keeps:
             parts = [(e.loss(), e.gradient(), share * self.scale) for e, share in self.evaluations()]
         else:
-            parts = [(*self._value_and_gradient(batch), self._share(batch)) for batch in self.batches()]
+            parts = [(*self._value_and_gradient(batch), self.share(batch)) for batch in self.batches()]
         value, total = 0.0, None
         for loss, gradient, share in parts:
             arrays = self.space.flatten(gradient)
@@ -279,7 +279,7 @@ class Problem:
             return self.backend.value_and_gradient(self.loss_of(batch), self.params)
         raise AssertionError  # for type checkers, which take it that ``guarded`` may suppress errors
 
-    def _share(self, batch: Batch) -> Any:
+    def share(self, batch: Batch) -> Any:
         """What the mean loss of a batch counts for in L."""
         if self.data.single is not None:
             return self.scale

@@ -29,7 +29,7 @@ class Overflowing:
 def test_a_rule_that_retries_never_leaves_the_numbers():
     """Where λ = 0 steps to exp(exp(θ)) = ∞ the damping rises until the step stays finite, within the one call."""
     problem = Overflowing(cv.backend("numpy")).problem
-    opt = cv.NaturalGradient()
+    opt = cv.NaturalGradient(damping=cv.DelayedGratification(uphill=1.0))
     params, state, losses = problem.params, opt.init(problem), []
     for _ in range(60):
         params, state, info = opt.step(params, state)
