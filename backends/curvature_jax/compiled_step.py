@@ -116,6 +116,8 @@ class CompiledStep:
             state.statistics, state.updates, state.step, lambda: metric.gathered(params, data, key)
         )
         damping = rules.damping.at(state.step, state.damping)
+        floored = rules.damping.rule is not None and rules.damping.rule.floor > 0
+        mean = metric.mean_diagonal(problem, statistics) if floored else jnp.zeros((), dtype)
         solve, kept, age = metric.solver(problem, statistics, damping + rules.l2, state.operator, state.age)
 
         directions = [-solve(slope)]
@@ -133,7 +135,7 @@ class CompiledStep:
         coefficients = jnp.where(accepted, choice.coefficients, 0.0)
         following = NaturalGradientState(
             step=state.step + 1,
-            damping=rules.damping.updated(damping if rules.damping.schedule is None else state.damping, ratio),
+            damping=rules.damping.updated(damping if rules.damping.schedule is None else state.damping, ratio, mean),
             velocity=None if state.velocity is None else moved,
             # What was gathered where the numbers are left is not worth keeping, even where it is finite itself.
             statistics=statistics if state.statistics is None else select(good, statistics, state.statistics),
@@ -254,7 +256,10 @@ class Neighbourhood:
         def look() -> tuple[Array, Array, Array]:
             after = self.at(choice.update) if choice.after is None else choice.after
             predicted = known if choice.fisher is not None else self._predicted(choice.coefficients, self.fisher())
-            ratio = jnp.where(predicted < 0, (after - self.value) / predicted, -jnp.inf)
+            actual = after - self.value
+            # As ``curvature.optim.search.reduction_ratio``.
+            uphill = jnp.where(actual <= predicted, 1.0, predicted / actual) if len(choice.coefficients) == 2 else -jnp.inf
+            ratio = jnp.where(predicted < 0, actual / predicted, uphill)
             # At the optimum a change is rounding, and its ratio says nothing.
             rounding = 8 * float(jnp.finfo(self.value.dtype).eps) * jnp.abs(self.value)
             ratio = jnp.where((jnp.abs(predicted) <= rounding) | jnp.isnan(predicted), nan, ratio)

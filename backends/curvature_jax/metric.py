@@ -125,6 +125,11 @@ class Metric:
             )
         return new
 
+    def mean_diagonal(self, problem: cv.Problem, statistics: Tree) -> Array:
+        """tr(F̂) / P."""
+        operator = cv.build(self.method, statistics, problem.structure.of(self.exact(problem)))
+        return jnp.asarray(operator.trace(), problem.model.dtype) / problem.space.size
+
     # Solutions ----------------------------------------------------------------------------------------
 
     def solver(

@@ -39,14 +39,17 @@ class Damping:
         """λ of a step."""
         return damping if self.schedule is None else jnp.asarray(self.schedule(step), damping.dtype)
 
-    def updated(self, damping: Array, ratio: Array) -> Array:
-        """The next λ by ``curvature.LevenbergMarquardt.update``; a ratio of NaN says nothing, and leaves it as it is."""
+    def updated(self, damping: Array, ratio: Array, mean: Array) -> Array:
+        """The next λ by ``curvature.LevenbergMarquardt.update``; a ratio of NaN says nothing, and leaves it as it is.
+
+        ``mean`` is the mean diagonal entry of F̂, of which λ keeps the rule's share ``floor``.
+        """
         rule = self.rule
         if rule is None:
             return damping
         change = rule.factor**rule.interval
         moved = jnp.where(jnp.isinf(ratio) | (ratio < 0.25), damping / change, jnp.where(ratio > 0.75, damping * change, damping))
-        return jnp.where(jnp.isnan(ratio), damping, jnp.clip(moved, rule.minimum, rule.maximum))
+        return jnp.where(jnp.isnan(ratio), damping, jnp.maximum(jnp.clip(moved, rule.minimum, rule.maximum), rule.floor * mean))
 
 
 @dataclass(frozen=True)

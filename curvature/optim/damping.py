@@ -95,7 +95,8 @@ class DelayedGratification:
     near the bottom of narrow valleys, where the ratio of actual to predicted change would keep λ large. Where the model promises
     little, |M(δ) - M(0)| < ``slow`` · h, a step may also lead uphill along the valley, from h to h⁺ ≤ ``uphill`` · h*, h* the
     least objective so far, if (1 - β)^``boldness`` · h⁺ ≤ h*, β the cosine between the step and the one before: a narrow
-    valley that bends is left behind in tens of steps, not in thousands. (So the last parameters need not be the best.)
+    valley that bends is left behind in tens of steps, not in thousands. (So the last parameters need not
+    be the best; ``NaturalGradient.best`` gives those.)
 
     Attributes:
         initial: λ at the start; None: calibrated at the first step.

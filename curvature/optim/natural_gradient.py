@@ -179,8 +179,8 @@ class NaturalGradient:
         state = self._with_statistics(state, plan, matrix)
         state = self._with_damping(state, plan, local, matrix)
         assert state.damping is not None
-        if hasattr(plan.damping, "takes_uphill"):
-            state = replace(state, best=local.value if state.best is None else min(state.best, local.value))
+        if hasattr(plan.damping, "takes_uphill") and (state.best is None or local.value < state.best):
+            state = replace(state, best=local.value, best_params=params)
         search = Search(self, plan, state, local, matrix)
         move = search.run()
         state, damping = search.state, search.damping
@@ -212,6 +212,8 @@ class NaturalGradient:
             failures=0 if move.accepted and not math.isinf(move.ratio) else state.failures,
             average=_averaged(state, plan, moved),
         )
+        if following.best is not None and move.accepted and move.after < following.best:
+            following = replace(following, best=move.after, best_params=moved)
         return moved, following, info
 
     def averaged(self, state: State) -> Tree:
@@ -223,6 +225,16 @@ class NaturalGradient:
         if state.average is None:
             raise DataError("there is no average of the parameters: pass NaturalGradient(averaging=0.99), and take a step")
         return state.average
+
+    def best(self, state: State) -> Tree:
+        """The parameters with the least objective so far, for damping that takes steps uphill (``DelayedGratification``).
+
+        Raises:
+            DataError: with another damping, or before the first step.
+        """
+        if state.best is None:
+            raise DataError("the best parameters are kept from the first step on, with damping=curvature.DelayedGratification()")
+        return state.best_params
 
     def state_dict(self, state: State) -> dict[str, Any]:
         """The state as a nested dictionary of arrays, numbers and strings, from which a run goes on bit for bit."""

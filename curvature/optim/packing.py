@@ -14,7 +14,7 @@ from .state import State
 
 FORMAT = 1
 NUMBERS = ("step", "damping", "gamma", "updates", "built_damping", "age", "rate", "best", "failures")
-PARAMETERS = ("velocity", "direction", "previous", "average")
+PARAMETERS = ("velocity", "direction", "previous", "average", "best_params")
 """Fields that are trees like the parameters."""
 
 

@@ -106,7 +106,7 @@ class Search:
             accepted = math.isfinite(after)
             if self.retries:
                 downhill = after < local.value
-                accepted = accepted and (downhill or self._uphill(along, coefficients, after))
+                accepted = accepted and (downhill or self._uphill(along, coefficients, predicted, after))
                 ratio = 1.0 if accepted else -math.inf
                 if accepted and downhill and predicted < -local.rounding:
                     ratio = (after - local.value) / predicted
@@ -118,7 +118,7 @@ class Search:
         update, direction = along.update(coefficients), along.directions[0] * -1.0
         return Move(update, direction, damping, coefficients[0], momentum, predicted, after, ratio, accepted)
 
-    def _uphill(self, along: Along, coefficients: list[float], after: float) -> bool:
+    def _uphill(self, along: Along, coefficients: list[float], predicted: float, after: float) -> bool:
         """Whether the damping's rule takes a step that does not make the objective smaller."""
         takes, local = getattr(self.plan.damping, "takes_uphill", None), self.local
         if takes is None or local.previous is None or self.state.best is None:
@@ -126,7 +126,6 @@ class Search:
         update = along.update(coefficients)
         lengths = local.dot(update, update) * local.dot(local.previous, local.previous)
         cosine = local.dot(update, local.previous) / math.sqrt(lengths) if lengths > 0 else 0.0
-        predicted = self._predicted(along, coefficients, looks=True)
         return bool(takes(local.value, after, best=self.state.best, predicted=predicted, cosine=cosine))
 
     def _predicted(self, along: Along, coefficients: list[float], *, looks: bool) -> float:
@@ -185,8 +184,11 @@ class Search:
     @property
     def _floor(self) -> float:
         """What the rule says of the mean diagonal entry of F̂."""
-        share, operator = float(getattr(self.plan.damping, "floor", 0.0)), self.state.operator
-        return share * float(operator.trace()) / operator.shape[0] if share and operator is not None else 0.0
+        share = float(getattr(self.plan.damping, "floor", 0.0))
+        if not share:
+            return 0.0
+        operator = built(self.plan.method, self.state.statistics, self._structure)
+        return share * float(operator.trace()) / operator.shape[0]
 
     @property
     def _lowest(self) -> float:

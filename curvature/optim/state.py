@@ -30,7 +30,7 @@ class State:
         velocity: the previous update δ.
         direction: the previous φ = -Δ, where the momentum needs it.
         rate: the learning rate of the last step that was taken.
-        best: the least objective so far, where the damping's rule takes steps uphill.
+        best, best_params: the least objective so far and where it was, where the damping's rule takes steps uphill.
         previous: the parameters before it.
         average: Polyak average of the parameters.
         failures: steps in a row that left the numbers.
@@ -52,6 +52,7 @@ class State:
     direction: Tree = None
     rate: float | None = None
     best: float | None = None
+    best_params: Tree = None
     previous: Tree = None
     average: Tree = None
     failures: int = 0
@@ -67,7 +68,7 @@ class StepInfo:
         damping: λ that was used.
         learning_rate, momentum: α and μ.
         predicted: change of the quadratic model, NaN where it was not needed.
-        ratio: reduction ratio ρ, NaN where it was not computed.
+        ratio: reduction ratio ρ, NaN where it was not computed; 1 for a step uphill that the damping's rule takes.
         accepted: whether the parameters moved.
         attempts: how many steps were tried.
     """

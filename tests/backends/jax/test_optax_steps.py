@@ -41,9 +41,10 @@ def librarys(options, batches, approximation="kfac", fisher="exact"):
         ({"damping": 0.1, "learning_rate": 0.5, "momentum": 0.9, "decay": 0.95}, 2),
         ({"damping": cv.LevenbergMarquardt(1.0, interval=2), "learning_rate": cv.QuadraticModel(), "decay": 0.95}, 5),
         (EVERYTHING, 8),
+        ({"damping": cv.LevenbergMarquardt(1.0, interval=1, factor=0.5, floor=0.3), "learning_rate": 0.1, "momentum": 0.9}, 6),
         ({"damping": 0.1, "learning_rate": 1.0, "decay": 0.0, "acceleration": cv.GeodesicAcceleration(50.0)}, 2),
     ],
-    ids=["numbers", "quadratic", "everything", "acceleration"],
+    ids=["numbers", "quadratic", "everything", "floor", "acceleration"],
 )
 def test_the_steps_of_the_library(options, steps):
     batches = [(weighted if "acceleration" in options else batch)(seed) for seed in range(steps)]

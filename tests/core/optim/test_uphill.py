@@ -42,19 +42,23 @@ def test_a_run_stays_within_its_bound_of_the_best_and_arrives_sooner():
         rows = [1e4 * (q - p * p * p), 1.0 - p]
         return xp.stack([xp.reshape(row, (1,)) for row in rows], axis=1) + 0.0 * x
 
-    needed = {}
-    for uphill in (1.0, 10.0):
+    needed = {1.0: 0, 10.0: 0}
+    for uphill in needed:
         model = cv.Model(apply, np.array([-1.0, 1.0]))
         problem = cv.Problem(model, cv.Gaussian(variance=1 / (2 * np.pi)), (np.zeros((1, 1)), np.zeros((1, 2))))
         opt = cv.NaturalGradient(damping=cv.DelayedGratification(uphill=uphill), learning_rate=1.0)
         params, state, best = problem.params, opt.init(problem), np.inf
-        for step in range(2000):
+        for _ in range(2000):
             params, state, info = opt.step(params, state)
-            assert info.loss <= max(uphill, 1.0) * min(best, info.loss) or step == 0
+            needed[uphill] += 1
+            assert info.loss <= uphill * best
             best = min(best, info.loss)
+            kept = float(problem.at(opt.best(state)).loss())
+            assert kept == pytest.approx(min(best, float(problem.at(params).loss())), rel=1e-12)
             if info.loss < 1e-20:
                 break
-        needed[uphill] = step
+    with pytest.raises(cv.DataError, match="best parameters are kept from the first step on"):
+        opt.best(opt.init(problem))
     assert needed[10.0] < needed[1.0], needed
 
 
