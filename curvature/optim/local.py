@@ -61,7 +61,8 @@ class Local:
         """h(θ + δ) on the data of the step, and ⟨a, b⟩ of some pairs: one program and one transfer, a forward pass."""
         problem, l2 = self.problem, self.l2
         xp, space, batch = problem.xp, problem.space, problem.data.single
-        loss = problem.loss_of(batch) if batch is not None and isinstance(self.objective, Loss) else None
+        # A loss of one's own (a training loop's closure) says its value itself.
+        loss = problem.loss_of(batch) if batch is not None and type(self.objective) is Loss else None
 
         def joined(value: Array, moved: Array, pairs: Sequence[tuple[Array, Array]]) -> Array:
             numbers = [value, xp.sum(moved * moved), *(xp.sum(a * b) for a, b in pairs)]
