@@ -13,7 +13,7 @@ from ..trees import ParameterSpace
 from .base import Operator
 from .checks import check_rank
 from .damping import check_damping, is_zero
-from .spectral import largest_in_magnitude, log_determinant, powered
+from .spectral import largest_in_magnitude, log_determinant, on_worst_rows, powered, powered_by_rows
 
 if TYPE_CHECKING:
     from ..backend import Backend
@@ -143,12 +143,34 @@ class KroneckerEigen(Operator):
             powers = powered(self.xp, self.values, p, damping, size=sum(self.sizes)), 0.0
         else:
             flat, size = self._spectrum(damping)
-            flat = powered(self.xp, flat, p, damping, size=size)
-            values = self.xp.reshape(flat[: math.prod(self.values.shape)], tuple(self.values.shape))
-            powers = values, (flat[-1] if self.codimension else 0.0)
+            if self._rows:
+                powers = self._from_rows(powered_by_rows(self.xp, self._in_rows(flat), p, damping, size=size)), 0.0
+            else:
+                flat = powered(self.xp, flat, p, damping, size=size)
+                values = self.xp.reshape(flat[: math.prod(self.values.shape)], tuple(self.values.shape))
+                powers = values, (flat[-1] if self.codimension else 0.0)
         if isinstance(damping, (int, float)) and has_values(self.values):
             self._kept = ((p, damping), powers)
         return powers
+
+    @property
+    def _rows(self) -> list[int]:
+        """Axes of factors that are diagonal themselves and bring no error: what is rounding hangs on the others' eigenvalues."""
+        return [] if self.codimension else [axis for axis, basis in enumerate(self.bases) if basis is None]
+
+    def _in_rows(self, flat: Array) -> Array:
+        xp, shape = self.xp, tuple(int(n) for n in self.values.shape)
+        moved = xp.permute_dims(xp.reshape(flat, shape), self._rows_first)
+        return xp.reshape(moved, (math.prod(shape[axis] for axis in self._rows), -1))
+
+    def _from_rows(self, rows: Array) -> Array:
+        xp, order = self.xp, self._rows_first
+        moved = xp.reshape(rows, tuple(int(self.values.shape[axis]) for axis in order))
+        return xp.permute_dims(moved, tuple(order.index(axis) for axis in range(len(order))))
+
+    @property
+    def _rows_first(self) -> tuple[int, ...]:
+        return (*self._rows, *(axis for axis in range(len(self.bases)) if axis not in self._rows))
 
     _kept: tuple[tuple[float, float], tuple[Array, Any]] | None = None
 
@@ -182,6 +204,10 @@ class KroneckerEigen(Operator):
     def logdet(self, damping: Any = 0.0) -> Array:
         damping = check_damping(damping)
         spectrum, size = self._spectrum(damping)
+        if self._rows:
+            shifted = self._in_rows(spectrum) + damping
+            on_worst_rows(self.xp, shifted, lambda row: log_determinant(self.xp, row, 0.0, size=size))
+            return self.xp.sum(self.xp.log(shifted))
         total = log_determinant(self.xp, spectrum, damping, size=size)
         if self.codimension > 1:
             total = total + (self.codimension - 1) * self.xp.log(spectrum[-1] + damping)

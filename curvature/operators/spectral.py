@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ..backend.values import has_values
@@ -34,6 +35,23 @@ def powered(xp: Any, eigenvalues: Array, p: float, damping: Any, *, size: int | 
         return shifted
     if has_values(shifted):
         _require_power(xp, shifted, p, size or count(shifted))
+    return raised(xp, shifted, p)
+
+
+def on_worst_rows(xp: Any, shifted: Array, check: Callable[[Array], Any]) -> None:
+    """Run a check of eigenvalues, which raises, on those rows of (B, m) that are the first to fail it."""
+    if count(shifted) == 0 or not has_values(shifted):
+        return
+    scale = xp.max(xp.abs(shifted), axis=1)
+    scale = xp.where(scale > 0, scale, xp.ones_like(scale))
+    for conditioned in (xp.min(shifted, axis=1) / scale, xp.min(xp.abs(shifted), axis=1) / scale):
+        check(shifted[int(xp.argmin(conditioned)), :])
+
+
+def powered_by_rows(xp: Any, eigenvalues: Array, p: float, damping: Any, *, size: int | None = None) -> Array:
+    """(λ + damping)^p for eigenvalues (B, m): what counts as zero is relative to the largest of its own row."""
+    shifted = eigenvalues + damping
+    on_worst_rows(xp, shifted, lambda row: powered(xp, row, p, 0.0, size=size))
     return raised(xp, shifted, p)
 
 

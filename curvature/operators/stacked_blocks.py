@@ -12,7 +12,7 @@ from .base import Operator
 from .checks import check_rank, require_floating
 from .damping import check_damping, is_zero
 from .dense import Dense
-from .spectral import largest_in_magnitude, log_determinant, powered, raised, singular_threshold
+from .spectral import largest_in_magnitude, log_determinant, on_worst_rows, powered_by_rows, singular_threshold
 
 if TYPE_CHECKING:
     from ..backend import Backend
@@ -167,7 +167,7 @@ class StackedBlocks(Operator):
             return self.backend.solve_triangular(lower, half, lower=True, transposed=True)
         # A block is indefinite or singular: its eigenvalues tell which, and name the damping that would do.
         values, vectors = self._eigendecomposition()
-        inverse = _powered(xp, values, -1, damping)
+        inverse = powered_by_rows(xp, values, -1, damping)
         return vectors @ (inverse[:, :, None] * (xp.matrix_transpose(vectors) @ parts))
 
     def inverse(self, damping: Any = 0.0) -> StackedBlocks:
@@ -181,7 +181,7 @@ class StackedBlocks(Operator):
         self._require_symmetric("power")
         damping = check_damping(damping)
         values, vectors = self._eigendecomposition()
-        scaled = vectors * _powered(self.xp, values, p, damping)[:, None, :]
+        scaled = vectors * powered_by_rows(self.xp, values, p, damping)[:, None, :]
         return self._like(scaled @ self.xp.matrix_transpose(vectors))
 
     def logdet(self, damping: Any = 0.0) -> Array:
@@ -192,7 +192,7 @@ class StackedBlocks(Operator):
         if lower is not None:
             return 2.0 * xp.sum(xp.log(xp.linalg.diagonal(lower)))
         shifted = self._eigendecomposition()[0] + damping
-        _on_worst(xp, shifted, lambda row: log_determinant(xp, row, 0.0))
+        on_worst_rows(xp, shifted, lambda row: log_determinant(xp, row, 0.0))
         return xp.sum(xp.log(shifted))
 
     def diagonal(self) -> Array:
@@ -232,26 +232,6 @@ class StackedBlocks(Operator):
 
     def scaled(self, factor: Any) -> StackedBlocks:
         return self._like(self.array * factor)
-
-
-# Functions of eigenvalues (B, m): what counts as zero is relative to the largest of its own block ----------------
-
-
-def _on_worst(xp: Any, shifted: Array, check: Callable[[Array], Any]) -> None:
-    """Run a check of one block's eigenvalues, which raises, on those blocks that are the first to fail it."""
-    if count(shifted) == 0 or not has_values(shifted):
-        return
-    scale = xp.max(xp.abs(shifted), axis=1)
-    scale = xp.where(scale > 0, scale, xp.ones_like(scale))
-    for conditioned in (xp.min(shifted, axis=1) / scale, xp.min(xp.abs(shifted), axis=1) / scale):
-        check(shifted[int(xp.argmin(conditioned)), :])
-
-
-def _powered(xp: Any, values: Array, p: float, damping: Any) -> Array:
-    """(λ + damping)^p: ``spectral.powered`` block by block."""
-    shifted = values + damping
-    _on_worst(xp, shifted, lambda row: powered(xp, row, p, 0.0))
-    return raised(xp, shifted, p)
 
 
 def _require_regular(xp: Any, array: Array) -> None:

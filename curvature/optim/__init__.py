@@ -11,7 +11,7 @@ from .objective import Loss, Objective
 from .plan import Plan, choose
 from .refresh import Drift, Every, Refresh
 from .state import State, StepInfo
-from .step_size import AveragedModel, Backtracking, Fixed, LearningRate, LineSearch, QuadraticModel
+from .step_size import AveragedModel, Backtracking, Fixed, LearningRate, LineSearch, QuadraticModel, SmoothedModel
 from .trust_region import FisherNorm, KLTrustRegion, NormConstraint, TrustRegion
 
 __all__ = [
@@ -43,6 +43,7 @@ __all__ = [
     "Plan",
     "QuadraticModel",
     "Refresh",
+    "SmoothedModel",
     "Spring",
     "State",
     "StepInfo",

@@ -22,6 +22,7 @@ class Local:
         problem: at the parameters and on the data of the step.
         params: θ (P,). gradient: ∇h (P,). value: h(θ). previous: the last update δ, or None.
         rate: the learning rate of the last step, or None. step: how many steps came before.
+        memory: what the rule of the learning rate left at the last step, numbers; () at the first.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class Local:
         previous: Array | None,
         rate: float | None,
         step: int = 0,
+        memory: tuple[float, ...] = (),
     ) -> None:
         self.problem = problem
         self.objective = objective
@@ -47,6 +49,7 @@ class Local:
         self.previous = previous
         self.rate = rate
         self.step = step
+        self.memory = memory
 
     @property
     def rounding(self) -> float:
@@ -99,6 +102,7 @@ class Along:
 
     Attributes:
         local: where. directions: the first is -(F̂ + λI)⁻¹ ∇h. damping: λ. bend: acceleration a, or None.
+        memory: numbers that a rule leaves for the next step; those of the last one, where it leaves none.
     """
 
     def __init__(self, local: Local, directions: Sequence[Array], damping: float, bend: Array | None = None) -> None:
@@ -106,6 +110,7 @@ class Along:
         self.directions = list(directions)
         self.damping = damping
         self.bend = bend
+        self.memory = local.memory
         self._fisher: list[list[float]] | None = None
         self._gram: list[list[float]] | None = None
         self._slopes: list[float] | None = None
@@ -161,6 +166,10 @@ class Along:
     def predicted(self, coefficients: Sequence[float]) -> float:
         """M(δ) - M(0), with the exact matrix."""
         return sum(c * s for c, s in zip(coefficients, self.slopes, strict=True)) + 0.5 * form(self.gram, coefficients)
+
+    def size(self, coefficients: Sequence[float]) -> float:
+        """Σ |c_i ∇h·d_i| + ½ δᵀ (F + (λ + l2) I) δ: what the terms of the quadratic model come to."""
+        return sum(abs(c * s) for c, s in zip(coefficients, self.slopes, strict=True)) + 0.5 * form(self.gram, coefficients)
 
     def divergence(self, coefficients: Sequence[float]) -> float:
         """½ δᵀFδ, which approximates the Kullback-Leibler divergence of the step."""

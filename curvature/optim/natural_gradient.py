@@ -208,6 +208,7 @@ class NaturalGradient:
             velocity=unravel(problem.xp, move.update) if move.accepted else None,
             direction=unravel(problem.xp, move.direction) if self.momentum is not None else None,
             rate=abs(move.learning_rate) if move.accepted and move.learning_rate else state.rate,
+            memory=move.memory if move.accepted else state.memory,
             previous=params,
             failures=0 if move.accepted and not math.isinf(move.ratio) else state.failures,
             average=_averaged(state, plan, moved),
@@ -263,7 +264,7 @@ class NaturalGradient:
             value, slope = value + 0.5 * self.l2 * float(xp.sum(theta * theta)), slope + theta * self.l2
         previous = None if state.velocity is None else space.ravel(xp, state.velocity)
         exact = self._exact(plan, _part(problem, plan.model_share))
-        return Local(problem, self.objective, theta, slope, value, exact, self.l2, previous, state.rate, state.step)
+        return Local(problem, self.objective, theta, slope, value, exact, self.l2, previous, state.rate, state.step, state.memory)
 
     def _step_back(self, state: State, plan: Plan, local: Local, squared_norm: float) -> tuple[Tree, State, StepInfo]:
         """The last step left the numbers: take it back, and be more careful."""
@@ -280,6 +281,7 @@ class NaturalGradient:
             damping=damping,
             gamma=state.gamma,
             rate=state.rate,
+            memory=state.memory,
             previous=state.previous,
             average=state.average,
             failures=failures,

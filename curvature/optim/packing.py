@@ -28,6 +28,7 @@ def packed(state: State) -> dict[str, Any]:
     found["numbers"] = {name: getattr(state, name) for name in NUMBERS}
     found["trees"] = {name: leaves(getattr(state, name)) for name in PARAMETERS if getattr(state, name) is not None}
     found["solution"] = state.solution
+    found["memory"] = list(state.memory)
     found["minibatch"] = state.plan.minibatch
     found["statistics"] = state.statistics
     found["built"] = state.built
@@ -72,6 +73,7 @@ def unpacked(found: dict[str, Any], problem: Problem, options: Options) -> State
         built=statistics,
         operator=operator,
         solution=found["solution"],
+        memory=tuple(found["memory"]),
         **{name: space.unflatten(arrays) for name, arrays in found["trees"].items()},
         **numbers,
     )

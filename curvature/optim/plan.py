@@ -13,7 +13,7 @@ from .damping import Damping, DampingSearch, DelayedGratification, LevenbergMarq
 from .objective import Loss, Objective
 from .refresh import Every, Refresh
 from .solver import SPECTRAL_LIMIT
-from .step_size import AveragedModel, Fixed, LearningRate, LineSearch, QuadraticModel
+from .step_size import AveragedModel, Fixed, LearningRate, LineSearch, QuadraticModel, SmoothedModel
 
 FEW_OUTPUTS = 32
 """Up to so many columns of the output factor the exact expectation over the model's predictions is worth its price."""
@@ -82,10 +82,11 @@ def choose(options: Options, problem: Problem, *, minibatch: int) -> Plan:
       by ``GeodesicAcceleration``: the rank that is used grows as the damping falls.
     - An objective of its own: what it names as ``approximation``, or the matrix itself where it is small, ``DampingSearch`` and
       ``LineSearch``.
-    - Anything else: K-FAC, ``LevenbergMarquardt`` from a calibrated start, ``QuadraticModel``. From 50,000 parameters on
-      minibatches refresh the operator every ten steps. Those of 512 examples or more take statistics every five steps from an
-      eighth of them, and the quadratic model from half; they follow ``AveragedModel``, keep a Polyak average, and λ does not
-      fall below 0.004 of the mean diagonal entry of F̂.
+    - Anything else: K-FAC, ``LevenbergMarquardt`` from a calibrated start, ``QuadraticModel``.
+    - On minibatches: ``SmoothedModel``; λ does not fall below 0.1 of the mean diagonal entry of F̂. From 50,000 parameters on
+      the operator is refreshed every ten steps.
+    - Minibatches of 512 examples and more of such a model: statistics every five steps from an eighth of them, the quadratic
+      model from half; ``AveragedModel``, λ not below 0.004 of that entry, and a Polyak average.
 
     The Fisher information is taken exactly with up to 32 columns of the output factor, and by Monte Carlo beyond.
     """
@@ -106,7 +107,11 @@ def choose(options: Options, problem: Problem, *, minibatch: int) -> Plan:
     if damping is None:
         # Steps uphill go by what the model promises, which the empirical Fisher does not know.
         for_whole = DelayedGratification(uphill=1.0) if fisher == "empirical" else DelayedGratification()
-        for_loss: Damping = for_whole if whole else LevenbergMarquardt(initial=None, floor=0.004 if many else 0.0)
+        for_loss: Damping = for_whole if whole else LevenbergMarquardt(initial=None)
+        if minibatch and many:
+            for_loss = LevenbergMarquardt(initial=None, floor=0.004)
+        elif minibatch:
+            for_loss = LevenbergMarquardt(initial=None, floor=0.1)
         damping = for_loss if own_loss else DampingSearch()
     learning_rate = options.learning_rate
     if learning_rate is None:
@@ -115,7 +120,8 @@ def choose(options: Options, problem: Problem, *, minibatch: int) -> Plan:
         elif not own_loss:
             learning_rate = LineSearch()
         else:
-            learning_rate = Fixed(1.0) if retries_of(damping) else AveragedModel() if many else QuadraticModel()
+            for_minibatch = AveragedModel() if many else SmoothedModel()
+            learning_rate = Fixed(1.0) if retries_of(damping) else for_minibatch if minibatch else QuadraticModel()
     acceleration = options.acceleration
     if acceleration is None and whole and isinstance(damping, DelayedGratification):
         acceleration = GeodesicAcceleration()

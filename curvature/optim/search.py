@@ -34,6 +34,7 @@ class Move:
     after: float
     ratio: float
     accepted: bool
+    memory: tuple[float, ...] = ()
 
 
 class Search:
@@ -116,7 +117,7 @@ class Search:
                 ratio = reduction_ratio(after - local.value, predicted, carried=len(coefficients) == 2)
         momentum = coefficients[1] if len(coefficients) == 2 else 0.0
         update, direction = along.update(coefficients), along.directions[0] * -1.0
-        return Move(update, direction, damping, coefficients[0], momentum, predicted, after, ratio, accepted)
+        return Move(update, direction, damping, coefficients[0], momentum, predicted, after, ratio, accepted, along.memory)
 
     def _uphill(self, along: Along, coefficients: list[float], predicted: float, after: float) -> bool:
         """Whether the damping's rule takes a step that does not make the objective smaller."""
@@ -169,6 +170,7 @@ class Search:
         force = space.ravel(xp, local.matrix.bending_force(space.unravel(xp, direction)))
         bend = self._solve(force, damping) * -1.0
         bent = Along(local, along.directions, damping, bend)
+        bent.memory = along.memory
         accelerated, size, speed = local.look(bent.update(coefficients), (bend, bend), (direction, direction))
         bent.know(coefficients, accelerated, slopes)
         return (bent, accelerated) if 4 * size <= rule.limit**2 * speed and accelerated < straight else (along, straight)

@@ -29,7 +29,7 @@ class State:
         solution: the solution of the last system, a flat vector, from which an operator with ``solve_from`` starts the next one.
         velocity: the previous update δ.
         direction: the previous φ = -Δ, where the momentum needs it.
-        rate: the learning rate of the last step that was taken.
+        rate: the learning rate of the last step that was taken. memory: numbers that its rule left for the next.
         best, best_params: the least objective so far and where it was, where the damping's rule takes steps uphill.
         previous: the parameters before it.
         average: Polyak average of the parameters.
@@ -51,6 +51,7 @@ class State:
     velocity: Tree = None
     direction: Tree = None
     rate: float | None = None
+    memory: tuple[float, ...] = ()
     best: float | None = None
     best_params: Tree = None
     previous: Tree = None

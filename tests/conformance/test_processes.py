@@ -221,14 +221,13 @@ def test_ctrl_c_keeps_what_is_done_and_ends_the_workers(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     command = [sys.executable, "-m", "curvature", "conform", "exact", "--processes", "2", "--report", str(path)]
     program = (
-        "import sys, _thread, threading\n"
+        "import sys, _thread, itertools\n"
         "from curvature.cli import main\n"
         "from curvature_conformance.running import processes\n"
-        "seen = []\n"
+        "number = itertools.count(1)\n"  # a list's length may pass 20 in two threads at once
         "real = processes.Outcome\n"
         "def outcome(*a, **k):\n"
-        "    seen.append(1)\n"
-        "    if len(seen) == 20: _thread.interrupt_main()\n"
+        "    if next(number) == 20: _thread.interrupt_main()\n"
         "    return real(*a, **k)\n"
         "processes.Outcome = outcome\n"
         f"sys.argv = ['curvature', *{command[3:]!r}]\n"

@@ -173,3 +173,27 @@ def test_powers_are_kept_for_one_damping_at_a_time(be, generator):
             operator.power(2, damping).trace(),
             np.trace((dense + damping * np.eye(len(dense))) @ (dense + damping * np.eye(len(dense)))),
         )
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_factor_that_is_diagonal_itself_brings_no_error(generator, place):
+    """Rows of an embedding are used once or a million times: each is as well conditioned as the other factor."""
+    be = cv.backend("numpy", dtype="float32")
+    basis = orthonormal(generator, 4, 4)
+    used, others = np.logspace(-6, 3, 40), np.asarray([1e-3, 0.1, 1.0, 2.0])
+    factors = [(None, used), (basis, others)]
+    (first, a), (second, b) = factors if place == 0 else factors[::-1]
+    bases = [None if q is None else be.asarray(q) for q in (first, second)]
+    operator = KroneckerEigen(bases, be.asarray(a[:, None] * b[None, :]), backend=be)
+    v = be.asarray(generator.standard_normal(160))
+    solved = operator.solve(v)
+    np.testing.assert_allclose(operator @ solved, v, rtol=1e-3, atol=1e-3)
+    expected = 4 * np.log(used).sum() + 40 * np.log(others).sum()
+    np.testing.assert_allclose(operator.logdet(), expected, rtol=1e-5)
+    lost = b.copy() if place == 0 else a.copy()
+    lost[0] = 1e-9  # an eigenvalue of the other factor that is rounding
+    singular = KroneckerEigen(bases, be.asarray(a[:, None] * lost if place == 0 else lost[:, None] * b), backend=be)
+    with pytest.raises(cv.SingularMatrixError, match=r"a damping of .* would do"):
+        singular.solve(v)
+    with pytest.raises(cv.SingularMatrixError):
+        singular.logdet()

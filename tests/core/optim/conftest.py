@@ -46,3 +46,11 @@ def flat(problem: cv.Problem, tree: Any) -> np.ndarray:
 def dense(problem: cv.Problem) -> np.ndarray:
     """The Fisher information as a NumPy matrix."""
     return np.asarray(problem.backend.to_numpy(cv.Fisher(problem).to_dense()))
+
+
+def least_squares(generator, examples=40, inputs=3):
+    """Gaussian, linear: the quadratic model is exact."""
+    x = generator.standard_normal((examples, inputs))
+    y = x @ np.arange(1.0, inputs + 1) + generator.standard_normal(examples)
+    model = cv.Model(lambda p, x: (x @ p)[:, None], np.zeros(inputs))
+    return cv.Problem(model, cv.Gaussian(), (x, y[:, None]))

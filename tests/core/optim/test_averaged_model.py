@@ -11,13 +11,7 @@ import curvature as cv
 from curvature.optim import AveragedModel
 from curvature.optim.search import reduction_ratio
 
-
-def least_squares(generator, examples=40, inputs=3):
-    """Gaussian, linear: the quadratic model is exact."""
-    x = generator.standard_normal((examples, inputs))
-    y = x @ np.arange(1.0, inputs + 1) + generator.standard_normal(examples)
-    model = cv.Model(lambda p, x: (x @ p)[:, None], np.zeros(inputs))
-    return cv.Problem(model, cv.Gaussian(), (x, y[:, None]))
+from .conftest import least_squares
 
 
 def run(problem, rule, steps, **options):

@@ -79,6 +79,7 @@ VARIANTS = {
         "damping": cv.LevenbergMarquardt(0.1, floor=0.01),
         "learning_rate": cv.optim.AveragedModel(greedy=1, interval=2),
     },
+    "smoothed model": {"approximation": "kfac", "damping": 0.1, "learning_rate": cv.optim.SmoothedModel(warm=1)},
     "monte carlo": {"approximation": "kfac", "fisher": "monte-carlo"},
     "sample space": {"approximation": "sample-space", "damping": 0.1, "learning_rate": 0.5, "momentum": cv.Spring(0.8)},
     "conjugate gradients": {"approximation": "conjugate-gradients", "damping": 0.1, "learning_rate": 0.5},

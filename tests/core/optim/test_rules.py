@@ -398,7 +398,7 @@ def test_what_is_left_to_it_suits_the_problem(generator):
     plan = cv.optim.choose(cv.NaturalGradient().options, small, minibatch=8)
     assert (plan.method.name, plan.decay) == ("kfac", 0.95)
     assert isinstance(plan.damping, cv.LevenbergMarquardt)
-    assert isinstance(plan.learning_rate, cv.QuadraticModel)
+    assert (plan.learning_rate, plan.damping.floor) == (cv.optim.SmoothedModel(), 0.1)
     many = network(be, generator, cv.Categorical(), outputs=40)
     assert cv.optim.choose(cv.NaturalGradient().options, many, minibatch=8).fisher == "monte-carlo"
     wide = cv.Problem(
@@ -410,7 +410,7 @@ def test_what_is_left_to_it_suits_the_problem(generator):
     assert (plan.damping.floor, plan.averaging) == (0.004, 0.98)
     assert cv.optim.choose(cv.NaturalGradient(averaging=0.0).options, wide, minibatch=600).averaging == 0.0
     plan = cv.optim.choose(cv.NaturalGradient().options, wide, minibatch=500)
-    assert (plan.refresh.steps, plan.statistics_every, plan.learning_rate) == (10, 1, cv.QuadraticModel())
+    assert (plan.refresh.steps, plan.statistics_every, plan.learning_rate) == (10, 1, cv.optim.SmoothedModel())
     assert cv.optim.choose(cv.NaturalGradient(refresh_every=2).options, wide, minibatch=600).refresh.steps == 2
     given = cv.NaturalGradient("diagonal", damping=0.1, learning_rate=0.2).options
     plan = cv.optim.choose(given, small, minibatch=0)
@@ -443,6 +443,11 @@ def test_rules_are_checked(options, message):
         lambda: cv.optim.AveragedModel(momentum=1.0),
         lambda: cv.optim.AveragedModel(share=0.0),
         lambda: cv.optim.AveragedModel(greedy=-1),
+        lambda: cv.optim.SmoothedModel(decay=1.0),
+        lambda: cv.optim.SmoothedModel(limit=-0.1),
+        lambda: cv.optim.SmoothedModel(least=0.0),
+        lambda: cv.optim.SmoothedModel(adaptation=-1.0),
+        lambda: cv.optim.SmoothedModel(warm=-1),
         lambda: cv.LevenbergMarquardt(floor=-1.0),
         lambda: cv.DelayedGratification(rise=1.0),
         lambda: cv.DelayedGratification(-1.0),
