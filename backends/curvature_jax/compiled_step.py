@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import curvature as cv
 
 from .metric import Metric, all_finite, select
-from .step_rules import Damping, StepSize, TrustRegion
+from .step_rules import Damping, StepSize, TrustRegion, smoothed
 from .step_state import NaturalGradientState, StepReport
 from .trainee import Trainee
 
@@ -63,6 +63,7 @@ class CompiledStep:
             step=jnp.zeros((), jnp.int32),
             damping=jnp.asarray(self.rules.damping.initial, dtype),
             velocity=jax.tree_util.tree_map(jnp.zeros_like, params) if self.rules.step_size.carries else None,
+            memory=None if self.rules.step_size.smoothed is None else jnp.asarray([1.0, jnp.nan, jnp.nan, 0.0], dtype),
             statistics=statistics,
             updates=jnp.zeros((), jnp.int32),
             operator=operator,
@@ -124,7 +125,7 @@ class CompiledStep:
         if rules.step_size.carries:
             directions.append(space.ravel(jnp, trainee.inside(state.velocity)))
         here = Neighbourhood(self, problem, params, data, theta, value, slope, jnp.stack(directions), damping)
-        choice = here.chosen(state.step, solve)
+        choice = here.chosen(state.step, solve, state.memory)
         looks, after, predicted, ratio = here.judged(choice, state.step)
 
         good = jnp.isfinite(value) & jnp.isfinite(squared) & (updates > 0) & all_finite(choice.update)
@@ -137,6 +138,7 @@ class CompiledStep:
             step=state.step + 1,
             damping=rules.damping.updated(damping if rules.damping.schedule is None else state.damping, ratio, mean),
             velocity=None if state.velocity is None else moved,
+            memory=None if choice.memory is None or state.memory is None else jnp.where(accepted, choice.memory, state.memory),
             # What was gathered where the numbers are left is not worth keeping, even where it is finite itself.
             statistics=statistics if state.statistics is None else select(good, statistics, state.statistics),
             updates=jnp.where(good, updates, state.updates),
@@ -162,13 +164,15 @@ class CompiledStep:
 class Choice:
     """A point of the directions' span: its coefficients (k,) and the update (P,), bent or not.
 
-    ``straight`` and ``fisher`` (k, k) are None where they were not needed: h(θ + δ), and d_iᵀ F d_j.
+    ``after`` and ``fisher`` (k, k) are None where they were not needed: h(θ + δ), and d_iᵀ F d_j. ``memory`` is what the rule of
+    the learning rate leaves for the next step.
     """
 
     coefficients: Array
     update: Array
     after: Array | None
     fisher: Array | None
+    memory: Array | None
 
 
 class Neighbourhood:
@@ -220,20 +224,23 @@ class Neighbourhood:
         """d_iᵀ (F + (λ + l2) I) d_j."""
         return fisher + (self.damping + self.rules.l2) * self.products
 
-    def chosen(self, step: Array, solve: Callable[[Array], Array]) -> Choice:
+    def chosen(self, step: Array, solve: Callable[[Array], Array], memory: Array | None) -> Choice:
         """The point that the rules choose."""
         rules, region = self.rules, self.rules.trust_region
         fisher = None
         if rules.step_size.rate is None or (region is not None and region.measure == "divergence"):
             fisher = self.fisher()
         gram = None if fisher is None else self.gram(fisher)
-        coefficients = rules.step_size.coefficients(step, self.slopes, gram)
+        if rules.step_size.smoothed is None:
+            coefficients = rules.step_size.coefficients(step, self.slopes, gram)
+        else:
+            coefficients, memory = smoothed(rules.step_size.smoothed, step, self.slopes, gram, memory)
         if region is not None:
             coefficients = coefficients * region.shrink(coefficients, self.slopes, fisher, self.products)
         update = coefficients @ self.directions
         if rules.acceleration is None:
-            return Choice(coefficients, update, None, fisher)
-        return Choice(coefficients, *self._bent(coefficients, update, rules.acceleration, solve), fisher)
+            return Choice(coefficients, update, None, fisher, memory)
+        return Choice(coefficients, *self._bent(coefficients, update, rules.acceleration, solve), fisher, memory)
 
     def _bent(self, coefficients: Array, update: Array, limit: float, solve: Callable[[Array], Array]) -> tuple[Array, Array]:
         """The better of the straight and the accelerated step, and its objective."""

@@ -60,11 +60,13 @@ class StepSize:
         rate: α, or a schedule of it; None: from the quadratic model.
         momentum: μ, where α is given.
         carries: whether the last update takes part.
+        smoothed: the rule by which the model's α and μ are averaged over steps, or None.
     """
 
     rate: float | Schedule | None = None
     momentum: float = 0.0
     carries: bool = True
+    smoothed: cv.optim.SmoothedModel | None = None
 
     def coefficients(self, step: Array, slopes: Array, gram: Array | None) -> Array:
         """[α, μ], or [α] alone."""
@@ -73,6 +75,22 @@ class StepSize:
         assert self.rate is not None
         rate = self.rate(step) if callable(self.rate) else self.rate
         return jnp.stack([jnp.asarray(c, slopes.dtype) for c in ([rate, self.momentum] if self.carries else [rate])])
+
+
+def smoothed(rule: cv.optim.SmoothedModel, step: Array, slopes: Array, gram: Array, memory: Array) -> tuple[Array, Array]:
+    """([α, μ], memory) by ``curvature.optim.SmoothedModel``; without a last update its slope is zero, and κ stays."""
+    kappa, rate, carried, size = memory
+    overshoot = jnp.clip(slopes[1] / jnp.where(size > 0, size, 1.0), -1.0, 1.0)
+    kappa = jnp.where(size > 0, jnp.clip(kappa * jnp.exp(-rule.adaptation * overshoot), rule.least, 1.0), kappa)
+    momentum = jnp.clip(minimiser(gram, slopes)[1], 0.0, rule.limit)
+    steep = gram[0, 0] > 0
+    alpha = jnp.where(steep, -(slopes[0] + momentum * gram[0, 1]) / jnp.where(steep, gram[0, 0], 1.0), 0.0)
+    first = (step <= rule.warm) | jnp.isnan(rate)
+    rate = jnp.where(first, alpha, rule.decay * rate + (1 - rule.decay) * alpha)
+    carried = jnp.where(first, momentum, rule.decay * carried + (1 - rule.decay) * momentum)
+    chosen = jnp.stack([jnp.minimum(kappa * rate, alpha), carried])
+    size = jnp.sum(jnp.abs(chosen * slopes)) + 0.5 * chosen @ gram @ chosen
+    return chosen, jnp.stack([kappa, rate, carried, size])
 
 
 def minimiser(gram: Array, slopes: Array) -> Array:
@@ -142,7 +160,7 @@ def as_damping(given: Any) -> Damping:
 
 
 def as_step_size(rate: Any, momentum: Any) -> StepSize:
-    """From a number, a schedule, "quadratic", ``curvature.QuadraticModel`` or ``curvature.optim.Fixed``.
+    """From a number, a schedule, "smoothed", "quadratic", or the rule of one of these.
 
     Raises:
         DataError: for numbers that are no learning rate or momentum.
@@ -161,11 +179,15 @@ def as_step_size(rate: Any, momentum: Any) -> StepSize:
         raise cv.DataError(f"momentum={mu} goes with a learning rate that is a number or a schedule, not with {rate!r}")
     if isinstance(rate, str) and rate == "quadratic":
         return StepSize()
+    if isinstance(rate, str) and rate == "smoothed":
+        return StepSize(smoothed=cv.optim.SmoothedModel())
+    if type(rate) is cv.optim.SmoothedModel:
+        return StepSize(smoothed=rate)
     if type(rate) is cv.QuadraticModel:
         return StepSize(carries=rate.momentum)
     if type(rate) is cv.optim.Fixed:
         return StepSize(rate.rate, rate.momentum, rate.momentum > 0)
-    works = 'a number, an Optax schedule, "quadratic" or curvature.QuadraticModel()'
+    works = 'a number, an Optax schedule, "smoothed", "quadratic" or one of their rules'
     raise _python("learning_rate", rate, "decides in Python", works)
 
 

@@ -41,6 +41,8 @@ class NaturalGradientState(NamedTuple):
         step: calls of ``update`` so far.
         damping: λ of the next step.
         velocity: the last update δ, like the parameters; None where no rule asks for it.
+        memory: (4,) κ, ᾱ, μ̄ of ``curvature.optim.SmoothedModel`` and what the terms of its last model came to; None with
+            other rules.
         statistics: moving average of the approximation's statistics.
         updates: how many went into it.
         operator: what is kept of the approximation's decompositions between refreshes; None where there is one in every step.
@@ -53,6 +55,7 @@ class NaturalGradientState(NamedTuple):
     step: Array
     damping: Array
     velocity: Tree
+    memory: Array | None
     statistics: Tree
     updates: Array
     operator: Any

@@ -24,7 +24,7 @@ def natural_gradient(
     approximation: Any = "kfac",
     fisher: Any = "auto",
     damping: Any = None,
-    learning_rate: Any = "quadratic",
+    learning_rate: Any = "smoothed",
     momentum: float = 0.0,
     trust_region: Any = None,
     acceleration: Any = None,
@@ -66,9 +66,11 @@ def natural_gradient(
         fisher: which matrix is approximated: "exact", "monte-carlo" (drawn anew in each step from a key in the state),
             "empirical", "ggn", a function problem -> matrix, or "auto": exact up to 32 columns of the output factor, else Monte
             Carlo.
-        damping: λ: a number, an Optax schedule, or ``curvature.LevenbergMarquardt(initial)``, the default.
-        learning_rate: α: a number, an Optax schedule, or "quadratic" (``curvature.QuadraticModel``): α and μ that minimise the
-            exact quadratic model for the gradients that come in.
+        damping: λ: a number, an Optax schedule, or ``curvature.LevenbergMarquardt(initial)``; by default with initial = 1 and
+            floor = 0.1.
+        learning_rate: α: a number, an Optax schedule, "quadratic" (``curvature.QuadraticModel``): α and μ that minimise the
+            exact quadratic model for the gradients that come in, or "smoothed" (``curvature.optim.SmoothedModel``): those
+            averaged over steps, shorter where steps overshoot, for minibatches.
         momentum: μ where α is given.
         trust_region: upper bound of ½ δᵀFδ, or ``curvature.KLTrustRegion``, ``curvature.optim.FisherNorm`` or
             ``curvature.optim.NormConstraint``.
@@ -193,7 +195,7 @@ def _step(
         refresh_every=as_every("refresh_every", refresh_every),
     )
     rules = Rules(
-        damping=as_damping(cv.LevenbergMarquardt() if damping is None else damping),
+        damping=as_damping(cv.LevenbergMarquardt(floor=0.1) if damping is None else damping),
         step_size=as_step_size(learning_rate, momentum),
         trust_region=as_trust_region(trust_region),
         acceleration=as_acceleration(acceleration),

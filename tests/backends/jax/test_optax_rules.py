@@ -38,7 +38,7 @@ class Third:
         ({"damping": cv.DampingSearch()}, "LevenbergMarquardt"),
         ({"damping": cv.LevenbergMarquardt(initial=None)}, "calibrates.*initial=1.0"),
         ({"damping": Third()}, "schedule"),
-        ({"learning_rate": cv.Backtracking()}, "QuadraticModel"),
+        ({"learning_rate": cv.Backtracking()}, '"smoothed"'),
         ({"learning_rate": cv.LineSearch()}, '"quadratic"'),
         ({"learning_rate": Third()}, "schedule"),
         ({"learning_rate": 1.0, "momentum": cv.Spring()}, r"\[0, 1\)"),

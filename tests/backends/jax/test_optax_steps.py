@@ -40,11 +40,12 @@ def librarys(options, batches, approximation="kfac", fisher="exact"):
     [
         ({"damping": 0.1, "learning_rate": 0.5, "momentum": 0.9, "decay": 0.95}, 2),
         ({"damping": cv.LevenbergMarquardt(1.0, interval=2), "learning_rate": cv.QuadraticModel(), "decay": 0.95}, 5),
+        ({"damping": 0.1, "learning_rate": cv.optim.SmoothedModel(warm=2, adaptation=0.5, limit=0.3), "decay": 0.95}, 7),
         (EVERYTHING, 8),
         ({"damping": cv.LevenbergMarquardt(1.0, interval=1, factor=0.5, floor=0.3), "learning_rate": 0.1, "momentum": 0.9}, 6),
         ({"damping": 0.1, "learning_rate": 1.0, "decay": 0.0, "acceleration": cv.GeodesicAcceleration(50.0)}, 2),
     ],
-    ids=["numbers", "quadratic", "everything", "floor", "acceleration"],
+    ids=["numbers", "quadratic", "smoothed", "everything", "floor", "acceleration"],
 )
 def test_the_steps_of_the_library(options, steps):
     batches = [(weighted if "acceleration" in options else batch)(seed) for seed in range(steps)]
@@ -57,6 +58,9 @@ def test_the_steps_of_the_library(options, steps):
     found = {name: float(getattr(state.last, name)) for name in state.last._fields}
     for name in ("loss", "gradient_norm", "damping", "learning_rate", "momentum"):
         assert found[name] == pytest.approx(getattr(last, name), rel=1e-9), name
+    if state.memory is not None:
+        np.testing.assert_allclose(state.memory, theirs.memory, rtol=1e-8)
+        assert float(state.memory[0]) < 1.0
     if "acceleration" in options:
         straight = advanced(
             curvature_jax.natural_gradient(apply, CLASSES, damping=0.1, learning_rate=1.0, decay=0.0, fisher="exact"),
