@@ -86,7 +86,7 @@ def smoothed(rule: cv.optim.SmoothedModel, step: Array, slopes: Array, gram: Arr
     steep = gram[0, 0] > 0
     alpha = jnp.where(steep, -(slopes[0] + momentum * gram[0, 1]) / jnp.where(steep, gram[0, 0], 1.0), 0.0)
     first = (step <= rule.warm) | jnp.isnan(rate)
-    rate = jnp.where(first, alpha, rule.decay * rate + (1 - rule.decay) * alpha)
+    rate = jnp.where(first, alpha, rule.decay * rate + (1 - rule.decay) * jnp.minimum(alpha, 2 * rate))
     carried = jnp.where(first, momentum, rule.decay * carried + (1 - rule.decay) * momentum)
     chosen = jnp.stack([jnp.minimum(kappa * rate, alpha), carried])
     size = jnp.sum(jnp.abs(chosen * slopes)) + 0.5 * chosen @ gram @ chosen

@@ -125,10 +125,11 @@ class AveragedModel:
 class SmoothedModel:
     """α and μ of the quadratic model, averaged over steps, and α shortened where steps overshoot on the data of the next.
 
-    δ = κ ᾱ Δ + μ̄ δ_prev: μ̄ the moving average of the model's μ within [0, ``limit``], ᾱ that of the α that goes with it. What a
-    model of one minibatch gains by fitting its noise the next one does not see: there the slope along the step that was taken,
-    r = ∇h·δ_prev over what the terms of its model came to, is positive, and κ ← κ e^(-η r), within [``least``, 1]. Costs no
-    evaluation: the gradient is there anyway.
+    δ = min(κ ᾱ, α) Δ + μ̄ δ_prev: μ̄ the moving average of the model's μ within [0, ``limit``], ᾱ that of the α that goes with it,
+    which counts as 2ᾱ where it is more (the α of a minibatch that is fitted perfectly has no bound). What a model of one
+    minibatch gains by fitting its noise the next one does not see: there the slope along the step that was taken, r = ∇h·δ_prev
+    over what the terms of its model came to, is positive, and κ ← κ e^(-η r), within [``least``, 1]. Costs no evaluation: the
+    gradient is there anyway.
 
     Attributes:
         decay: of the moving averages. limit: of μ. adaptation: η. least: κ does not fall below it.
@@ -169,7 +170,7 @@ class SmoothedModel:
         if local.step <= self.warm or math.isnan(rate):
             rate, carried = alpha, momentum
         else:
-            rate = self.decay * rate + (1 - self.decay) * alpha
+            rate = self.decay * rate + (1 - self.decay) * min(alpha, 2 * rate)
             carried = self.decay * carried + (1 - self.decay) * momentum
         chosen = [min(kappa * rate, alpha), carried][: len(slopes)]
         along.memory = (kappa, rate, carried, along.size(chosen))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -69,6 +70,15 @@ def test_it_is_what_its_formula_says(generator, adaptation):
         np.testing.assert_allclose(at[step + 1] - at[step], update, rtol=1e-7, atol=1e-9)
     assert 0 < shortened < 8  # both sides of the minimum were there
     assert (kappa < 1) == (adaptation > 0)
+
+
+@pytest.mark.parametrize(("curvature", "rate", "taken"), [(1e-12, 0.11, 0.11), (0.0, 0.09, 0.0), (20.0, 0.095, 0.05)])
+def test_a_minibatch_that_is_fitted_perfectly_says_little(curvature, rate, taken):
+    """Its α has no bound, or is 0/0: it counts as twice the average at most, and is not exceeded."""
+    local = SimpleNamespace(memory=(1.0, 0.1, 0.0, 1.0), previous=None, step=50)
+    along = SimpleNamespace(local=local, gram=[[curvature]], slopes=[-1.0], size=lambda c: abs(c[0]), memory=())
+    assert SmoothedModel().choose(along) == pytest.approx([taken])
+    assert along.memory == pytest.approx((1.0, rate, 0.0, taken))
 
 
 def test_the_same_data_again_and_again_do_not_shorten_it(generator):
