@@ -87,6 +87,9 @@ def _scipy(name: str, function: str, problems: tuple[str, ...], **settings: Any)
 
 _ALL = (
     Contender("curvature", "ours:run", (*VECTORS, *MODULES), libraries=("curvature", "jax", "torch"), needs="curvature"),
+    Contender(
+        "curvature in optax", "ours_optax:run", ("digits",), libraries=("curvature", "jax", "optax"), needs="curvature_jax"
+    ),
     *_first_order("adam", _spread(_ADAM)),
     *_first_order("nesterov 0.9", _spread(_NESTEROV), momentum=0.9),
     *_first_order("nesterov 0.99", _spread(_NESTEROV_99), momentum=0.99),
