@@ -221,7 +221,8 @@ def test_ctrl_c_keeps_what_is_done_and_ends_the_workers(tmp_path: Path) -> None:
     path = tmp_path / "report.json"
     command = [sys.executable, "-m", "curvature", "conform", "exact", "--processes", "2", "--report", str(path)]
     program = (
-        "import sys, _thread, itertools\n"
+        "import sys, _thread, itertools, signal\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a job in the background of a shell ignores it
         "from curvature.cli import main\n"
         "from curvature_conformance.running import processes\n"
         "number = itertools.count(1)\n"  # a list's length may pass 20 in two threads at once
