@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import curvature as cv
 
 from .metric import Metric, all_finite, select
-from .step_rules import Damping, StepSize, TrustRegion, smoothed
+from .step_rules import Damping, StepSize, TrustRegion
 from .step_state import NaturalGradientState, StepReport
 from .trainee import Trainee
 
@@ -231,10 +231,7 @@ class Neighbourhood:
         if rules.step_size.rate is None or (region is not None and region.measure == "divergence"):
             fisher = self.fisher()
         gram = None if fisher is None else self.gram(fisher)
-        if rules.step_size.smoothed is None:
-            coefficients = rules.step_size.coefficients(step, self.slopes, gram)
-        else:
-            coefficients, memory = smoothed(rules.step_size.smoothed, step, self.slopes, gram, memory)
+        coefficients, memory = rules.step_size.coefficients(step, self.slopes, gram, memory)
         if region is not None:
             coefficients = coefficients * region.shrink(coefficients, self.slopes, fisher, self.products)
         update = coefficients @ self.directions

@@ -68,13 +68,15 @@ class StepSize:
     carries: bool = True
     smoothed: cv.optim.SmoothedModel | None = None
 
-    def coefficients(self, step: Array, slopes: Array, gram: Array | None) -> Array:
-        """[α, μ], or [α] alone."""
+    def coefficients(self, step: Array, slopes: Array, gram: Array | None, memory: Array | None) -> tuple[Array, Array | None]:
+        """([α, μ] or [α] alone, memory)."""
         if gram is not None and self.rate is None:
-            return minimiser(gram, slopes)
+            if self.smoothed is not None and memory is not None:
+                return smoothed(self.smoothed, step, slopes, gram, memory)
+            return minimiser(gram, slopes), memory
         assert self.rate is not None
         rate = self.rate(step) if callable(self.rate) else self.rate
-        return jnp.stack([jnp.asarray(c, slopes.dtype) for c in ([rate, self.momentum] if self.carries else [rate])])
+        return jnp.stack([jnp.asarray(c, slopes.dtype) for c in ([rate, self.momentum] if self.carries else [rate])]), memory
 
 
 def smoothed(rule: cv.optim.SmoothedModel, step: Array, slopes: Array, gram: Array, memory: Array) -> tuple[Array, Array]:

@@ -107,11 +107,8 @@ def choose(options: Options, problem: Problem, *, minibatch: int) -> Plan:
     if damping is None:
         # Steps uphill go by what the model promises, which the empirical Fisher does not know.
         for_whole = DelayedGratification(uphill=1.0) if fisher == "empirical" else DelayedGratification()
-        for_loss: Damping = for_whole if whole else LevenbergMarquardt(initial=None)
-        if minibatch and many:
-            for_loss = LevenbergMarquardt(initial=None, floor=0.004)
-        elif minibatch:
-            for_loss = LevenbergMarquardt(initial=None, floor=0.1)
+        floor = 0.004 if many else 0.1 if minibatch else 0.0
+        for_loss: Damping = for_whole if whole else LevenbergMarquardt(initial=None, floor=floor)
         damping = for_loss if own_loss else DampingSearch()
     learning_rate = options.learning_rate
     if learning_rate is None:

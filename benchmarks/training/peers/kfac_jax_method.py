@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import kfac_jax
-import numpy as np
+
+from ..jax_layers import minibatches, network
 
 WARM = 6
 """Steps that compile all there is to compile; the damping is adapted in every fifth."""
@@ -15,13 +16,11 @@ WARM = 6
 
 def run(problem: Any, settings: dict[str, Any], trace: Any) -> None:
     """Adaptive in all three, on minibatches."""
-    activation = {"sigmoid": jax.nn.sigmoid, "tanh": jnp.tanh}[problem.activation]
+    apply = network(problem)
 
     def loss(params: Any, batch: Any) -> Any:
         x, y = batch
-        for number, layer in enumerate(params):
-            x = x @ layer["weight"] + layer["bias"]
-            x = x if number in problem.linear else activation(x)
+        x = apply(params, x)
         if problem.name == "curves":
             kfac_jax.register_multi_bernoulli_predictive_distribution(x, y)
             value = jnp.sum(jnp.logaddexp(x, 0) - y * x) / y.shape[0]
@@ -43,7 +42,7 @@ def run(problem: Any, settings: dict[str, Any], trace: Any) -> None:
 
     def steps() -> Any:
         """One step for each value that is asked for, from the start."""
-        batches = _minibatches(problem, settings["batch"])
+        batches = minibatches(problem, settings["batch"])
         params = jax.tree.map(jnp.array, problem.layers)
         key = jax.random.PRNGKey(problem.seed)
         state = optimizer.init(params, key, next(batches))
@@ -57,14 +56,3 @@ def run(problem: Any, settings: dict[str, Any], trace: Any) -> None:
     trace.start(problem.layers)
     for params in steps():
         trace.step(jax.block_until_ready(params))
-
-
-def _minibatches(problem: Any, size: int) -> Any:
-    """As ``problem.minibatches``, without torch."""
-    x, y = (jnp.asarray(part) for part in problem.arrays)
-    rng = np.random.default_rng(problem.seed)
-    while True:
-        order = rng.permutation(len(x))
-        for first in range(0, len(x) - size + 1, size):
-            chosen = order[first : first + size]
-            yield x[chosen], y[chosen]
