@@ -102,6 +102,9 @@ class TorchBackend(cv.Backend):
     def solve_triangular(self, a: Tensor, b: Tensor, *, lower: bool = True, transposed: bool = False) -> Tensor:
         return linalg.solve_triangular(a, b, lower=lower, transposed=transposed)
 
+    def inverse_by_factor(self, lower: Tensor) -> Tensor:
+        return linalg.inverse_by_factor(lower)
+
     def gram(self, a: Tensor, *, last: Tensor | None = None, scale: float = 1.0) -> Tensor:
         return linalg.gram(a, last, scale)
 

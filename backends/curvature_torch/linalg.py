@@ -48,6 +48,12 @@ def solve_triangular(a: Tensor, b: Tensor, *, lower: bool, transposed: bool) -> 
     return torch.linalg.solve_triangular(matrix, b, upper=upper)
 
 
+def inverse_by_factor(lower: Tensor) -> Tensor:
+    """(L Lᵀ)⁻¹; LAPACK's potri takes a third of the operations of two triangular solutions."""
+    inverse = torch.cholesky_inverse(lower)
+    return symmetrised(inverse) if lower.is_cuda else inverse  # there it is two triangular solutions
+
+
 PANELS = 4
 SMALLEST = 128
 """Fewer columns than that are not worth dividing."""

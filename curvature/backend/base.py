@@ -93,6 +93,12 @@ class Backend(ABC):
     def solve_triangular(self, a: Array, b: Array, *, lower: bool = True, transposed: bool = False) -> Array:
         """Solve a x = b (aᵀ x = b if ``transposed``) for triangular ``a`` (n, n), b (n,) or (n, k)."""
 
+    def inverse_by_factor(self, lower: Array) -> Array:
+        """(L Lᵀ)⁻¹, symmetric to the last bit, of a lower Cholesky factor (n, n)."""
+        identity = self.xp.eye(lower.shape[0], dtype=lower.dtype, device=self.device)
+        inverse = self.gram(self.solve_triangular(lower, identity, lower=True))
+        return (inverse + self.xp.matrix_transpose(inverse)) / 2
+
     def gram(self, a: Array, *, last: Array | None = None, scale: float = 1.0) -> Array:
         """c bᵀ b, (d [+ 1], d [+ 1]), of a matrix (n, d).
 

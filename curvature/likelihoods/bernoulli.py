@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..backend import namespace
 from ..errors import DataError
+from ..trees import count
 from .base import Likelihood, as_outputs, first_offender, holds
 from .diagonal import diagonal_factor
 
@@ -25,9 +26,10 @@ class Bernoulli(Likelihood):
 
     def check(self, outputs: Array, y: Array) -> Array:
         y = as_outputs(outputs, y, "Bernoulli")
-        bad = ~((y >= 0) & (y <= 1))
-        if holds(bad):
-            example = first_offender(bad)
+        xp = namespace(y)
+        # Two reductions read labels that may be as many as the activations; only where they find something is it looked for.
+        if count(y) and holds(~((xp.min(y) >= 0) & (xp.max(y) <= 1))):
+            example = first_offender(~((y >= 0) & (y <= 1)))
             raise DataError(f"Bernoulli: a label of example {example} lies outside [0, 1]: {y[example, ...]}")
         return y
 

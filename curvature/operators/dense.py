@@ -151,6 +151,9 @@ class Dense(Operator):
     def inverse(self, damping: Any = 0.0) -> Dense:
         self._require_square("inverse")
         damping = check_damping(damping)
+        lower = self._cholesky(damping) if self.symmetric else None
+        if lower is not None:
+            return self._like(self.backend.inverse_by_factor(lower))
         inverse = self._solve(self._identity(self.shape[0]), damping)
         if self.symmetric:
             inverse = (inverse + self.xp.matrix_transpose(inverse)) / 2

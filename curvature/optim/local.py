@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from ..backend import Closure, Keyed
@@ -20,7 +21,7 @@ class Local:
 
     Attributes:
         problem: at the parameters and on the data of the step.
-        params: θ (P,). gradient: ∇h (P,). value: h(θ). previous: the last update δ, or None.
+        params: θ (P,). gradient: ∇h (P,). value: h(θ).
         rate: the learning rate of the last step, or None. step: how many steps came before.
         memory: what the rule of the learning rate left at the last step, numbers; () at the first.
     """
@@ -34,7 +35,7 @@ class Local:
         value: float,
         matrix: GaussNewtonMatrix,
         l2: float,
-        previous: Array | None,
+        velocity: Tree | None,
         rate: float | None,
         step: int = 0,
         memory: tuple[float, ...] = (),
@@ -46,10 +47,16 @@ class Local:
         self.value = value
         self.matrix = matrix
         self.l2 = l2
-        self.previous = previous
+        self._velocity = velocity
         self.rate = rate
         self.step = step
         self.memory = memory
+
+    @cached_property
+    def previous(self) -> Array | None:
+        """The last update δ (P,), or None."""
+        # Most rules never ask for it, and a flat copy of the parameters is no small part of a step.
+        return None if self._velocity is None else self.problem.space.ravel(self.problem.xp, self._velocity)
 
     @property
     def rounding(self) -> float:

@@ -165,12 +165,14 @@ class NaturalGradient:
         minibatch = data is not None
         if data is None and sampled is not None:
             data = sampled(params)
-        problem = state.problem.at(params, data, keep=True)
+        problem = state.problem.at(params, data)
         if state.plan is None:
             size = next(problem.batches()).size if minibatch else 0
             state = replace(state, plan=choose(self.options, problem, minibatch=size))
         plan = state.plan
         assert plan is not None
+        if plan.statistics_share == 1.0 and self._looks_at_layers(plan, state):
+            problem = problem.at(keep=True)
         local = self._look(problem, plan, state, params, gradient, loss)
         squared_norm = local.dot(local.gradient, local.gradient)
         if not (math.isfinite(local.value) and math.isfinite(squared_norm)):
@@ -206,7 +208,7 @@ class NaturalGradient:
             age=state.age + 1,
             damping=damping,
             velocity=unravel(problem.xp, move.update) if move.accepted else None,
-            direction=unravel(problem.xp, move.direction) if self.momentum is not None else None,
+            direction=unravel(problem.xp, move.direction * -1.0) if self.momentum is not None else None,
             rate=abs(move.learning_rate) if move.accepted and move.learning_rate else state.rate,
             memory=move.memory if move.accepted else state.memory,
             previous=params,
@@ -262,9 +264,8 @@ class NaturalGradient:
         value = float(loss)
         if self.l2:
             value, slope = value + 0.5 * self.l2 * float(xp.sum(theta * theta)), slope + theta * self.l2
-        previous = None if state.velocity is None else space.ravel(xp, state.velocity)
         exact = self._exact(plan, _part(problem, plan.model_share))
-        return Local(problem, self.objective, theta, slope, value, exact, self.l2, previous, state.rate, state.step, state.memory)
+        return Local(problem, self.objective, theta, slope, value, exact, self.l2, state.velocity, state.rate, state.step, state.memory)
 
     def _step_back(self, state: State, plan: Plan, local: Local, squared_norm: float) -> tuple[Tree, State, StepInfo]:
         """The last step left the numbers: take it back, and be more careful."""
@@ -308,8 +309,18 @@ class NaturalGradient:
             return self._matrix(plan, problem, 0)
         return GGN(problem) if plan.fisher == "ggn" else Fisher(problem)
 
+    @staticmethod
+    def _gathers(plan: Plan, state: State) -> bool:
+        return state.statistics is None or state.step % plan.statistics_every == 0
+
+    def _looks_at_layers(self, plan: Plan, state: State) -> bool:
+        """Whether this step needs more of a forward pass than loss and gradient, for which libraries have faster programs."""
+        if self._gathers(plan, state) or state.operator is None:
+            return True
+        return plan.refresh.due(state.age, state.statistics, state.built)
+
     def _with_statistics(self, state: State, plan: Plan, matrix: GaussNewtonMatrix) -> State:
-        if state.statistics is not None and state.step % plan.statistics_every:
+        if not self._gathers(plan, state):
             return state
         average = MovingAverage(plan.method, plan.decay, state.statistics, state.updates).update(matrix)
         return replace(state, statistics=average.statistics, updates=average.updates)

@@ -29,7 +29,7 @@ def packed(state: State) -> dict[str, Any]:
     found["trees"] = {name: leaves(getattr(state, name)) for name in PARAMETERS if getattr(state, name) is not None}
     found["solution"] = state.solution
     found["memory"] = list(state.memory)
-    found["minibatch"] = state.plan.minibatch
+    found["minibatch"], found["positions"] = state.plan.minibatch, state.plan.positions
     found["statistics"] = state.statistics
     found["built"] = state.built
     return found
@@ -53,7 +53,7 @@ def unpacked(found: dict[str, Any], problem: Problem, options: Options) -> State
     numbers = dict(found["numbers"])
     if found["rules"] is None:
         return State(problem=problem, **numbers)
-    plan = choose(options, problem, minibatch=int(found["minibatch"]))
+    plan = choose(options, problem, minibatch=int(found["minibatch"]), positions=int(found["positions"]))
     if _rules(plan) != found["rules"]:
         differ = [key for key, value in _rules(plan).items() if found["rules"].get(key) != value]
         said = "; ".join(f"{key}: {found['rules'].get(key)} there, {_rules(plan)[key]} here" for key in differ)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -24,8 +25,11 @@ MANY_OUTPUTS = 512
 LARGE = 50_000
 """From so many parameters on the decompositions of a Kronecker method take longer than the gradients."""
 
-MANY_EXAMPLES = 512
-"""From so many examples in a minibatch on, averaged statistics of a part of them do as well."""
+MANY = 512
+"""From so many predictions in a minibatch on, averaged statistics of a part of them do as well."""
+
+PART = 0.125
+"""The part."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ class Plan:
         statistics_every: steps between updates of the statistics.
         averaging: of the Polyak average of the parameters, 0 for none.
         minibatch: how many examples the first minibatch had; 0 for steps on all of the problem's own data.
+        positions: how many predictions were made for each of them, as far as it mattered.
     """
 
     method: Approximation
@@ -73,10 +78,13 @@ class Plan:
     statistics_every: int
     averaging: float
     minibatch: int
+    positions: int = 1
 
 
-def choose(options: Options, problem: Problem, *, minibatch: int) -> Plan:
+def choose(options: Options, problem: Problem, *, minibatch: int, positions: int | None = None) -> Plan:
     """What suits a problem, and steps on minibatches of so many examples (0: on all of the problem's own data).
+
+    ``positions`` is the number of predictions for an example, such as the tokens of a sequence; None: counted where it matters.
 
     - A small model (up to 1024 parameters) and all of its data: the matrix itself, ``DelayedGratification``, full steps bent
       by ``GeodesicAcceleration``: the rank that is used grows as the damping falls.
@@ -85,8 +93,10 @@ def choose(options: Options, problem: Problem, *, minibatch: int) -> Plan:
     - Anything else: K-FAC, ``LevenbergMarquardt`` from a calibrated start, ``QuadraticModel``.
     - On minibatches: ``SmoothedModel``; λ does not fall below 0.1 of the mean diagonal entry of F̂. From 50,000 parameters on
       the operator is refreshed every ten steps.
-    - Minibatches of 512 examples and more of such a model: statistics every five steps from an eighth of them, the quadratic
-      model from half; ``AveragedModel``, λ not below 0.004 of that entry, and a Polyak average.
+    - Minibatches of 512 predictions and more of such a model: statistics every five steps from an eighth of the examples, the
+      quadratic model from a quarter.
+    - Of 512 examples and more: the quadratic model from half of them; ``AveragedModel``, λ not below 0.004 of that entry, and a
+      Polyak average.
 
     The Fisher information is taken exactly with up to 32 columns of the output factor, and by Monte Carlo beyond.
     """
@@ -102,7 +112,10 @@ def choose(options: Options, problem: Problem, *, minibatch: int) -> Plan:
     # Steps that are solved for exactly, on an objective that is a function of the parameters alone.
     whole = deterministic and own_loss and small and method.name == "exact" and options.learning_rate is None
     large = minibatch > 0 and problem.space.size >= LARGE
-    many = large and minibatch >= MANY_EXAMPLES
+    many = large and minibatch >= MANY
+    if positions is None:
+        positions = _positions(problem) if large and not many else 1
+    partly = large and minibatch * positions >= MANY
     damping = options.damping
     if damping is None:
         # Steps uphill go by what the model promises, which the empirical Fisher does not know.
@@ -134,12 +147,21 @@ def choose(options: Options, problem: Problem, *, minibatch: int) -> Plan:
         acceleration,
         decay,
         refresh=options.refresh or Every(10 if large else 1),
-        statistics_share=options.statistics_share or (0.125 if many else 1.0),
-        model_share=options.model_share or (0.5 if many else 1.0),
-        statistics_every=options.statistics_every or (5 if many else 1),
+        statistics_share=options.statistics_share or (PART if partly else 1.0),
+        model_share=options.model_share or (0.5 if many else 2 * PART if partly else 1.0),
+        statistics_every=options.statistics_every or (5 if partly else 1),
         averaging=(0.98 if isinstance(learning_rate, AveragedModel) else 0.0) if options.averaging is None else options.averaging,
         minibatch=minibatch,
+        positions=positions,
     )
+
+
+def _positions(problem: Problem) -> int:
+    """The least number of positions at which the examples of a batch share the weights of a layer; 1 without such layers."""
+    batch = next(problem.batches())
+    evaluation = problem.evaluate(batch.part(slice(0, math.ceil(PART * batch.size))))
+    layers = evaluation.layers(problem.xp.zeros_like(evaluation.outputs)[:, :, None])
+    return min((values.positions for values in layers if values.layer.kind == "affine"), default=1)
 
 
 def _few_columns(problem: Problem) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..approximation import built
+from ..errors import SingularMatrixError
 from ..matrices import GaussNewtonMatrix
 from .damping import candidates_of, retries_of
 from .factored import FactoredDampingSearch
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from .natural_gradient import NaturalGradient
 
 Array = Any
+
+NEARLY = 0.9
+"""A first step that gains this share of the best is as good as it."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class Search:
         choice = self.plan.learning_rate.choose(along)
         if choice is None:
             nowhere = self.local.params * 0.0
-            return Move(nowhere, along.directions[0] * -1.0, damping, 0.0, 0.0, along.slopes[0], math.nan, -math.inf, False)
+            return Move(nowhere, along.directions[0], damping, 0.0, 0.0, along.slopes[0], math.nan, -math.inf, False)
         coefficients = choice
         region = self.optimizer.trust_region
         if region is not None:
@@ -116,8 +120,7 @@ class Search:
             elif not abs(predicted) <= local.rounding:  # at the optimum a change is rounding, and its ratio says nothing
                 ratio = reduction_ratio(after - local.value, predicted, carried=len(coefficients) == 2)
         momentum = coefficients[1] if len(coefficients) == 2 else 0.0
-        update, direction = along.update(coefficients), along.directions[0] * -1.0
-        return Move(update, direction, damping, coefficients[0], momentum, predicted, after, ratio, accepted, along.memory)
+        return Move(along.update(coefficients), along.directions[0], damping, coefficients[0], momentum, predicted, after, ratio, accepted, along.memory)
 
     def _uphill(self, along: Along, coefficients: list[float], predicted: float, after: float) -> bool:
         """Whether the damping's rule takes a step that does not make the objective smaller."""
@@ -259,8 +262,9 @@ class Search:
         """λ to begin with, from the curvature along the gradient, s = ∇hᵀF∇h / ‖∇h‖².
 
         A rule that tries again at once finds the rest of the way itself, and begins with 1e-6 of the size of the matrix, or of s
-        where that is not known. Any other begins with the power of ten times s, from s to 1e-6 s, whose first step makes the
-        objective smallest.
+        where that is not known. Of any other λ = s, s/10, …, 1e-6 s are tried, down to the rule's floor, and the smallest
+        whose first step gains ``NEARLY`` as much as the best is taken: one step says little, and a λ that is too large falls
+        slowly.
         """
         squared = local.dot(local.gradient, local.gradient)
         scale = local.forms([local.gradient])[0][0] / squared if squared > 0 else 1.0
@@ -269,15 +273,22 @@ class Search:
             trial = cls(optimizer, plan, replace(state, damping=scale), local, matrix)
             trial._refresh()
             return 1e-6 * (trial._solver(scale)[0].size or scale)
-        best, found = math.inf, scale
+        gains: list[tuple[float, float]] = []
+        lowest = cls(optimizer, plan, state, local, matrix)._floor
         for power in range(7):
-            damping = scale * 10.0**-power
+            damping = max(scale * 10.0**-power, lowest)
             trial = cls(optimizer, plan, replace(state, damping=damping, gamma=None), local, matrix)
-            trial._refresh()
-            move = trial._move(damping, looks=True)
-            if move.after < best:
-                best, found = move.after, damping
-        return found
+            try:
+                trial._refresh()
+                move = trial._move(damping, looks=True)
+            except SingularMatrixError:  # a smaller one is not solved for either
+                break
+            gains.append((local.value - move.after, damping))
+            if damping == lowest:
+                break
+        best = max((gain for gain, _ in gains if math.isfinite(gain)), default=0.0)
+        near = [damping for gain, damping in gains if gain >= NEARLY * best > 0]
+        return min(near, default=scale)
 
 
 def reduction_ratio(actual: float, predicted: float, *, carried: bool) -> float:
