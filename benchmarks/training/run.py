@@ -31,6 +31,7 @@ def main() -> None:
     parser.add_argument("--contenders", help="only these, separated by commas")
     parser.add_argument("--threads", type=int, help="of every library (default: the problem's own, mostly 2)")
     parser.add_argument("--device", default="cpu", help="of the problems in PyTorch")
+    parser.add_argument("--first-seed", type=int, default=0, help="with --merge: earlier ones stay as they are")
     parser.add_argument("--merge", action="store_true", help="keep what the record has of others, and settings found before")
     parser.add_argument("--steps", type=int, help="at most so many steps (for trying out)")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent.parent / "results")
@@ -86,7 +87,7 @@ def _all(args: argparse.Namespace, kept: record.Record, path: Path, taking_part:
             found,
         )
         record.save(path, kept)
-    for seed in range(args.seeds):
+    for seed in range(args.first_seed, args.seeds):
         # Whoever is first in one round is last in the next.
         turn = seed % max(len(taking_part), 1)
         for contender in taking_part[turn:] + taking_part[:turn]:
