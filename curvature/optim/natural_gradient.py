@@ -265,7 +265,9 @@ class NaturalGradient:
         if self.l2:
             value, slope = value + 0.5 * self.l2 * float(xp.sum(theta * theta)), slope + theta * self.l2
         exact = self._exact(plan, _part(problem, plan.model_share))
-        return Local(problem, self.objective, theta, slope, value, exact, self.l2, state.velocity, state.rate, state.step, state.memory)
+        return Local(
+            problem, self.objective, theta, slope, value, exact, self.l2, state.velocity, state.rate, state.step, state.memory
+        )
 
     def _step_back(self, state: State, plan: Plan, local: Local, squared_norm: float) -> tuple[Tree, State, StepInfo]:
         """The last step left the numbers: take it back, and be more careful."""

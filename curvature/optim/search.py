@@ -120,7 +120,18 @@ class Search:
             elif not abs(predicted) <= local.rounding:  # at the optimum a change is rounding, and its ratio says nothing
                 ratio = reduction_ratio(after - local.value, predicted, carried=len(coefficients) == 2)
         momentum = coefficients[1] if len(coefficients) == 2 else 0.0
-        return Move(along.update(coefficients), along.directions[0], damping, coefficients[0], momentum, predicted, after, ratio, accepted, along.memory)
+        return Move(
+            along.update(coefficients),
+            along.directions[0],
+            damping,
+            coefficients[0],
+            momentum,
+            predicted,
+            after,
+            ratio,
+            accepted,
+            along.memory,
+        )
 
     def _uphill(self, along: Along, coefficients: list[float], predicted: float, after: float) -> bool:
         """Whether the damping's rule takes a step that does not make the objective smaller."""

@@ -136,3 +136,30 @@ def triangle_of_a_decomposition(setting: Setting) -> None:
             tolerance=10,
         )
         expect_close(setting, a, matrix, f"A after the {where}", formula="A as it was", causes="an in-place decomposition")
+
+
+@check("backend", "linear-algebra", capability="arrays", source="Golub and Van Loan 2013, section 4.2")
+def inverse_by_a_factor(setting: Setting) -> None:
+    """inverse_by_factor(L) is (L Lᵀ)⁻¹ for a lower factor L, symmetric to the last bit; L stays as it was."""
+    for n in (1, _N, 40):
+        factor = np.tril(setting.normal(n, n, seed=9)) * 0.3 + 2 * np.eye(n)
+        lower = setting.asarray(factor)
+        found = setting.backend.inverse_by_factor(lower)
+        expect_close(
+            setting,
+            found,
+            np.linalg.inv(factor @ factor.T),
+            f"inverse_by_factor(L {n} × {n})",
+            formula="(L Lᵀ)⁻¹",
+            causes="(LᵀL)⁻¹, one triangle only, or the inverse of L alone",
+            tolerance=10,
+        )
+        host = setting.numpy(found)
+        expect(
+            bool(np.all(host == host.T)),
+            f"the symmetry of inverse_by_factor(L {n} × {n})",
+            f"entries differ by up to {np.max(np.abs(host - host.T)):.1e}",
+            formula="X = Xᵀ",
+            causes="two triangular solutions, whose rounding differs",
+        )
+        expect_close(setting, lower, factor, "L after inverse_by_factor(L)", formula="L as it was", causes="an in-place inverse")

@@ -241,6 +241,18 @@ def triangle_then(change: Callable[[Any, Any], Any]) -> Callable[[type], Members
     return members
 
 
+def inverse_by_factor_then(change: Callable[[Any, Any, Any], Any]) -> Callable[[type], Members]:
+    """``inverse_by_factor`` whose answer is changed by ``change(backend, L, answer)``."""
+
+    def members(kind: type) -> Members:
+        def inverse_by_factor(self: Any, lower: Any) -> Any:
+            return change(self, lower, kind.inverse_by_factor(self, lower))  # type: ignore[attr-defined]
+
+        return {"inverse_by_factor": inverse_by_factor}
+
+    return members
+
+
 def cholesky_in_place(kind: type) -> Members:
     def cholesky(self: Any, a: Any) -> Any:
         lower, ok = kind.cholesky(self, a)  # type: ignore[attr-defined]
@@ -544,6 +556,24 @@ MUTANTS = (
         "linear-algebra/cholesky-without-a-factor",
         "indefinite",
         "False",
+    ),
+    _mutant(
+        "the inverse of LᵀL rather than of L Lᵀ",
+        inverse_by_factor_then(lambda be, lower, found: be.asarray(np.linalg.inv((host := be.to_numpy(lower)).T @ host))),
+        "linear-algebra/inverse-by-a-factor",
+        "LᵀL",
+    ),
+    _mutant(
+        "one triangle of the inverse",
+        inverse_by_factor_then(lambda be, lower, found: be.xp.tril(found)),
+        "linear-algebra/inverse-by-a-factor",
+        "one triangle only",
+    ),
+    _mutant(
+        "the inverse by two triangular solutions",
+        inverse_by_factor_then(lambda be, lower, found: found * (1 + be.xp.tril(be.xp.ones_like(found)) * 1e-12)),
+        "linear-algebra/inverse-by-a-factor",
+        "symmetry",
     ),
     _mutant(
         "the triangle is L rather than R",

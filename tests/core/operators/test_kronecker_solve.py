@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import curvature as cv
-from curvature.operators import Kronecker
+from curvature.operators import Dense, Kronecker
 
 
 def spd(rng, n):
@@ -65,3 +65,13 @@ def test_a_singular_factor_is_refused_at_each_solve():
         with pytest.raises(cv.SingularMatrixError, match=r"a damping of .* would do"):
             operator.solve(np.ones(4))
     np.testing.assert_allclose(operator.solve(np.ones(4), damping=1.0), [0.5, 0.5, 1.0, 1.0])
+
+
+@pytest.mark.parametrize("n", [1, 5, 130])
+def test_inverses_are_symmetric_to_the_last_bit(be, generator, n):
+    matrix = spd(generator, n)
+    inverse = be.to_numpy(Dense(be.asarray(matrix)).inverse().to_dense())
+    np.testing.assert_allclose(inverse, np.linalg.inv(matrix), rtol=1e-9, atol=1e-9)
+    np.testing.assert_array_equal(inverse, inverse.T)
+    damped = be.to_numpy(Dense(be.asarray(matrix)).inverse(0.3).to_dense())
+    np.testing.assert_allclose(damped, np.linalg.inv(matrix + 0.3 * np.eye(n)), rtol=1e-9, atol=1e-10)

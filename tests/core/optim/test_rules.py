@@ -122,20 +122,6 @@ def test_the_search_takes_the_best_of_three_dampings(classification):
     np.testing.assert_allclose(update, found[best][1], rtol=1e-8, atol=1e-10)
 
 
-def test_the_initial_damping_is_calibrated(classification):
-    """Of the powers of ten times ∇hᵀF∇h / ‖∇h‖² the one whose first step makes the objective smallest."""
-    _, _, info = one_step(classification, damping=cv.LevenbergMarquardt(initial=None), learning_rate=1.0)
-    gradient, fisher = flat(classification, classification.gradient()), dense(classification)
-    theta, scale = flat(classification, classification.params), gradient @ fisher @ gradient / (gradient @ gradient)
-    after = {}
-    for power in range(7):
-        step = -np.linalg.solve(fisher + scale * 10.0**-power * np.eye(len(theta)), gradient)
-        moved = classification.space.unravel(classification.xp, classification.backend.asarray(theta + step))
-        after[power] = float(classification.at(moved).loss())
-    best = min(after, key=lambda power: after[power])
-    assert info.damping == pytest.approx(scale * 10.0**-best, rel=1e-9)
-
-
 @given(st.floats(1e-8, 1e8), st.floats(-5, 5) | st.just(math.inf) | st.just(-math.inf) | st.just(math.nan))
 def test_dampings_stay_within_their_bounds(damping, ratio):
     for rule in (cv.LevenbergMarquardt(1.0), cv.DelayedGratification(1.0, minimum=1e-8, maximum=1e8), cv.DampingSearch(1.0)):
