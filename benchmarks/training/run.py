@@ -31,11 +31,13 @@ def main() -> None:
     parser.add_argument("--contenders", help="only these, separated by commas")
     parser.add_argument("--threads", type=int, help="of every library (default: the problem's own, mostly 2)")
     parser.add_argument("--device", default="cpu", help="of the problems in PyTorch")
-    parser.add_argument("--first-seed", type=int, default=0, help="with --merge: earlier ones stay as they are")
+    parser.add_argument("--first-seed", type=int, default=0, help="with --merge: those before stay as they are")
     parser.add_argument("--merge", action="store_true", help="keep what the record has of others, and settings found before")
     parser.add_argument("--steps", type=int, help="at most so many steps (for trying out)")
     parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent.parent / "results")
     args = parser.parse_args()
+    if not 0 <= args.first_seed < args.seeds:
+        raise SystemExit(f"--first-seed {args.first_seed} leaves nothing of --seeds {args.seeds}")
     problem = class_of(args.problem)
     args.budget, args.threads = args.budget or problem.budget, args.threads or problem.threads
     path = args.out / f"training-{args.problem}{'' if args.device == 'cpu' else f'-{args.device}'}.json"

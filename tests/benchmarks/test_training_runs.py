@@ -51,6 +51,24 @@ def test_runs_are_written_and_merged(tmp_path: Path) -> None:
     assert both["contenders"]["l-bfgs"] == first["contenders"]["l-bfgs"]
 
 
+def test_seeds_are_added_to_a_record(tmp_path: Path) -> None:
+    options = ["digits", "--contenders", "l-bfgs", "--budget", "0.2", "--steps", "3", "--out", str(tmp_path)]
+    command = [sys.executable, "benchmarks/training/run.py", *options]
+    path = tmp_path / "training-digits.json"
+    subprocess.run([*command, "--seeds", "1"], cwd=ROOT, capture_output=True, check=True)
+    before = json.loads(path.read_text(encoding="utf-8"))["contenders"]["l-bfgs"]
+    subprocess.run([*command, "--seeds", "2", "--first-seed", "1", "--merge"], cwd=ROOT, capture_output=True, check=True)
+    after = json.loads(path.read_text(encoding="utf-8"))["contenders"]["l-bfgs"]
+    assert after["settings"] == before["settings"]
+    assert after["runs"][0] == before["runs"][0]
+    assert [one["seed"] for one in after["runs"]] == [0, 1]
+    refused = subprocess.run(
+        [*command, "--seeds", "1", "--first-seed", "1"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert refused.returncode != 0
+    assert "leaves nothing" in refused.stderr
+
+
 # poisson-5d and ising take the paths of these; curves, whose images take seconds, and text are tried by hand.
 @pytest.mark.parametrize("name", ["poisson-2d", "softmax", "digits"])
 def test_every_peer_makes_a_few_steps(name: str) -> None:
