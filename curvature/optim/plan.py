@@ -157,11 +157,14 @@ def choose(options: Options, problem: Problem, *, minibatch: int, positions: int
 
 
 def _positions(problem: Problem) -> int:
-    """The least number of positions at which the examples of a batch share the weights of a layer; 1 without such layers."""
-    batch = next(problem.batches())
-    evaluation = problem.evaluate(batch.part(slice(0, math.ceil(PART * batch.size))))
-    layers = evaluation.layers(problem.xp.zeros_like(evaluation.outputs)[:, :, None])
-    return min((values.positions for values in layers if values.layer.kind == "affine"), default=1)
+    """The least number of positions at which an example meets one of the weight matrices; 1 for a model without them."""
+    # Counted, not proven: methods that need no layers take models whose layers cannot be told apart.
+    two = next(problem.batches()).part(slice(0, 2))
+    met: dict[str, int] = {}
+    for use in problem.recorded(two).uses:
+        if use.kind == "linear" and use.inputs is not None:
+            met[use.parameter] = met.get(use.parameter, 0) + math.prod(int(n) for n in use.inputs.shape[1:-1])
+    return min(met.values(), default=1)
 
 
 def _few_columns(problem: Problem) -> bool:

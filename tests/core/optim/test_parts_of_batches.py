@@ -44,6 +44,41 @@ def test_positions_that_end_in_one_prediction_count_once():
     assert (plan.positions, plan.statistics_every, plan.statistics_share) == (1, 1, 1.0)
 
 
+def test_a_recurrent_weight_is_met_at_every_step_and_its_head_once():
+    def apply(p, x, *, every_step):
+        xp = cv.namespace(x)
+        hidden, heads = x[:, 0, :] * 0.0, []
+        for step in range(x.shape[1]):
+            hidden = xp.tanh(x[:, step, :] + hidden @ p["u"])
+            heads.append(hidden @ p["w"])
+        return xp.stack(heads, axis=1) if every_step else heads[-1]
+
+    generator = np.random.default_rng(0)
+    params = {"u": 0.1 * generator.standard_normal((220, 220)), "w": 0.1 * generator.standard_normal((220, 20))}
+    x = generator.standard_normal((128, 4, 220))
+    for every_step, expected in ((True, 4), (False, 1)):
+        y = np.zeros((128, 4, 20) if every_step else (128, 20))
+        model = cv.Model(lambda p, x, every_step=every_step: apply(p, x, every_step=every_step), params)
+        assert chosen(cv.Problem(model, cv.Gaussian(), (x, y))).positions == expected
+
+
+def test_a_method_without_layers_takes_coupled_examples():
+    """Examples that see the mean of their batch have no layer statistics, and products need none."""
+
+    def apply(p, x):
+        hidden = x @ p["u"]
+        return (hidden - cv.namespace(x).mean(hidden, axis=0, keepdims=True)) @ p["w"]
+
+    generator = np.random.default_rng(0)
+    params = {"u": 0.1 * generator.standard_normal((100, 500)), "w": 0.1 * generator.standard_normal((500, 3))}
+    x, y = generator.standard_normal((20, 100)), generator.standard_normal((20, 3))
+    problem = cv.Problem(cv.Model(apply, params), cv.Gaussian(), (x, y))
+    opt = cv.NaturalGradient("conjugate-gradients", fisher="exact", damping=1.0, learning_rate=0.1)
+    params, state, info = opt.step(problem.params, opt.init(problem), (x, y))
+    assert state.plan.positions == 1
+    assert float(problem.at(params).loss()) < info.loss
+
+
 def test_what_is_given_stays():
     plan = chosen(sequences(8), statistics_every=2, statistics_share=0.5, model_share=1.0)
     assert (plan.statistics_every, plan.statistics_share, plan.model_share) == (2, 0.5, 1.0)
