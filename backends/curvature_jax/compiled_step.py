@@ -116,9 +116,8 @@ class CompiledStep:
         statistics, updates = metric.averaged(
             state.statistics, state.updates, state.step, lambda: metric.gathered(params, data, key)
         )
-        damping = rules.damping.at(state.step, state.damping)
-        floored = rules.damping.rule is not None and rules.damping.rule.floor > 0
-        mean = metric.mean_diagonal(problem, statistics) if floored else jnp.zeros((), dtype)
+        mean = metric.mean_diagonal(problem, statistics) if rules.damping.needs_mean else jnp.zeros((), dtype)
+        damping = rules.damping.at(state.step, state.damping, mean)
         solve, kept, age = metric.solver(problem, statistics, damping + rules.l2, state.operator, state.age)
 
         directions = [-solve(slope)]

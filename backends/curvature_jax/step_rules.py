@@ -15,13 +15,16 @@ import curvature as cv
 Array = Any
 Schedule = Callable[[Array], Array]
 
+START = 0.25
+"""λ at the start, of the mean diagonal entry of F̂. On networks 0.1 to 1 do as well; ``curvature.NaturalGradient`` tries several."""
+
 
 @dataclass(frozen=True)
 class Damping:
     """λ: constant, by a schedule, or by Levenberg and Marquardt's rule.
 
     Attributes:
-        initial: λ at the start.
+        initial: λ at the start; NaN: ``START`` of the mean diagonal entry of F̂, which is not known before the first step.
         schedule: λ as a function of the number of steps taken.
         rule: λ from the reduction ratio.
     """
@@ -35,9 +38,19 @@ class Damping:
         """Steps between looks at the objective; 0: never."""
         return 0 if self.rule is None else self.rule.interval
 
-    def at(self, step: Array, damping: Array) -> Array:
-        """λ of a step."""
-        return damping if self.schedule is None else jnp.asarray(self.schedule(step), damping.dtype)
+    @property
+    def needs_mean(self) -> bool:
+        """Whether the mean diagonal entry of F̂ is asked for."""
+        return self.rule is not None and (self.rule.floor > 0 or math.isnan(self.initial))
+
+    def at(self, step: Array, damping: Array, mean: Array) -> Array:
+        """λ of a step, from that in the state and the mean diagonal entry of F̂."""
+        if self.schedule is not None:
+            return jnp.asarray(self.schedule(step), damping.dtype)
+        if self.rule is None or not math.isnan(self.initial):
+            return damping
+        start = jnp.clip(max(START, self.rule.floor) * mean, self.rule.minimum, self.rule.maximum)
+        return jnp.where(jnp.isnan(damping), start, damping)
 
     def updated(self, damping: Array, ratio: Array, mean: Array) -> Array:
         """The next λ by ``curvature.LevenbergMarquardt.update``; a ratio of NaN says nothing, and leaves it as it is.
@@ -153,12 +166,13 @@ def as_damping(given: Any) -> Damping:
         return Damping(cv.optim.Constant(float(given)).initial)
     if type(given) is cv.optim.Constant:
         return Damping(given.initial)
-    if type(given) is cv.LevenbergMarquardt and given.initial is not None:
-        return Damping(given.initial, rule=given)
+    if type(given) is cv.LevenbergMarquardt:
+        return Damping(math.nan if given.initial is None else given.initial, rule=given)
     if callable(given) and not isinstance(given, type):
         return Damping(schedule=given)
-    why = "calibrates λ in Python" if type(given) is cv.LevenbergMarquardt else "decides in Python"
-    raise _python("damping", given, why, "a number, an Optax schedule or curvature.LevenbergMarquardt(initial=1.0)")
+    raise _python(
+        "damping", given, "decides in Python", "a number, an Optax schedule or curvature.LevenbergMarquardt(initial=1.0)"
+    )
 
 
 def as_step_size(rate: Any, momentum: Any) -> StepSize:

@@ -66,8 +66,8 @@ def natural_gradient(
         fisher: which matrix is approximated: "exact", "monte-carlo" (drawn anew in each step from a key in the state),
             "empirical", "ggn", a function problem -> matrix, or "auto": exact up to 32 columns of the output factor, else Monte
             Carlo.
-        damping: λ: a number, an Optax schedule, or ``curvature.LevenbergMarquardt(initial)``; by default with initial = 1 and
-            floor = 0.1.
+        damping: λ: a number, an Optax schedule, or ``curvature.LevenbergMarquardt(initial)``; by default with
+            floor = 0.1. With initial = None, which is the default too, it begins at a quarter of the mean diagonal entry of F̂.
         learning_rate: α: a number, an Optax schedule, "quadratic" (``curvature.QuadraticModel``): α and μ that minimise the
             exact quadratic model for the gradients that come in, or "smoothed" (``curvature.optim.SmoothedModel``): those
             averaged over steps, shorter where steps overshoot, for minibatches.
@@ -195,7 +195,7 @@ def _step(
         refresh_every=as_every("refresh_every", refresh_every),
     )
     rules = Rules(
-        damping=as_damping(cv.LevenbergMarquardt(floor=0.1) if damping is None else damping),
+        damping=as_damping(cv.LevenbergMarquardt(initial=None, floor=0.1) if damping is None else damping),
         step_size=as_step_size(learning_rate, momentum),
         trust_region=as_trust_region(trust_region),
         acceleration=as_acceleration(acceleration),

@@ -36,7 +36,6 @@ class Third:
     [
         ({"damping": cv.DelayedGratification()}, "LevenbergMarquardt"),
         ({"damping": cv.DampingSearch()}, "LevenbergMarquardt"),
-        ({"damping": cv.LevenbergMarquardt(initial=None)}, "calibrates.*initial=1.0"),
         ({"damping": Third()}, "schedule"),
         ({"learning_rate": cv.Backtracking()}, '"smoothed"'),
         ({"learning_rate": cv.LineSearch()}, '"quadratic"'),
