@@ -16,7 +16,7 @@ Array = Any
 Schedule = Callable[[Array], Array]
 
 START = 0.25
-"""λ at the start, of the mean diagonal entry of F̂. On networks 0.1 to 1 do as well; ``curvature.NaturalGradient`` tries several."""
+"""λ at the start, in mean diagonal entries of F̂. On networks 0.1 to 1 do as well; ``cv.NaturalGradient`` tries several."""
 
 
 @dataclass(frozen=True)
@@ -170,9 +170,7 @@ def as_damping(given: Any) -> Damping:
         return Damping(math.nan if given.initial is None else given.initial, rule=given)
     if callable(given) and not isinstance(given, type):
         return Damping(schedule=given)
-    raise _python(
-        "damping", given, "decides in Python", "a number, an Optax schedule or curvature.LevenbergMarquardt(initial=1.0)"
-    )
+    raise _python("damping", given, "decides in Python", "a number, an Optax schedule or curvature.LevenbergMarquardt()")
 
 
 def as_step_size(rate: Any, momentum: Any) -> StepSize:
