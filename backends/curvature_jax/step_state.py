@@ -39,7 +39,7 @@ class NaturalGradientState(NamedTuple):
 
     Attributes:
         step: calls of ``update`` so far.
-        damping: λ of the next step.
+        damping: λ of the next step; NaN before the first one where its rule begins with a share of F̂.
         velocity: the last update δ, like the parameters; None where no rule asks for it.
         memory: (4,) κ, ᾱ, μ̄ of ``curvature.optim.SmoothedModel`` and what the terms of its last model came to; None with
             other rules.
