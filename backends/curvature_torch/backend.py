@@ -103,7 +103,7 @@ class TorchBackend(cv.Backend):
         return linalg.solve_triangular(a, b, lower=lower, transposed=transposed)
 
     def inverse_by_factor(self, lower: Tensor) -> Tensor:
-        return linalg.inverse_by_factor(lower)
+        return super().inverse_by_factor(lower) if lower.device.type == "mps" else linalg.inverse_by_factor(lower)
 
     def gram(self, a: Tensor, *, last: Tensor | None = None, scale: float = 1.0) -> Tensor:
         return linalg.gram(a, last, scale)

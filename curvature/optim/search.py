@@ -274,8 +274,8 @@ class Search:
 
         A rule that tries again at once finds the rest of the way itself, and begins with 1e-6 of the size of the matrix, or of s
         where that is not known. Of any other λ = s, s/10, …, 1e-6 s are tried, down to the rule's floor, and the smallest
-        whose first step gains ``NEARLY`` as much as the best is taken: one step says little, and a λ that is too large falls
-        slowly.
+        whose first step gains ``NEARLY`` as much as the best is taken (s where none gains): one step says little, and a λ that
+        is too large falls slowly.
         """
         squared = local.dot(local.gradient, local.gradient)
         scale = local.forms([local.gradient])[0][0] / squared if squared > 0 else 1.0
