@@ -1,4 +1,4 @@
-"""What the contenders in JAX share on dense networks: the network, and minibatches without torch."""
+"""What the contenders in JAX share on dense networks: the network, minibatches without torch, and what is timed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+
+WARM = 6
+"""Steps that compile all there is to compile; damping is adapted in every fifth."""
 
 
 def network(problem: Any) -> Callable[[Any, Any], Any]:
@@ -32,3 +35,12 @@ def minibatches(problem: Any, size: int) -> Iterator[tuple[Any, Any]]:
         for first in range(0, len(x) - size + 1, size):
             chosen = order[first : first + size]
             yield x[chosen], y[chosen]
+
+
+def timed(problem: Any, steps: Callable[[], Iterator[Any]], trace: Any) -> None:
+    """Follow a run with the clock on, after one of ``WARM`` steps without; ``steps()`` gives the layers after each step."""
+    for _, layers in zip(range(WARM), steps(), strict=False):
+        jax.block_until_ready(layers)
+    trace.start(problem.layers)
+    for layers in steps():
+        trace.step(jax.block_until_ready(layers))

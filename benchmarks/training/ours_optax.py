@@ -11,10 +11,7 @@ import optax
 import curvature as cv
 import curvature_jax
 
-from .jax_layers import minibatches, network
-
-WARM = 6
-"""Steps that compile all there is to compile."""
+from .jax_layers import minibatches, network, timed
 
 
 def run(problem: Any, settings: dict[str, Any], trace: Any) -> None:
@@ -42,8 +39,4 @@ def run(problem: Any, settings: dict[str, Any], trace: Any) -> None:
             layers, state = step(layers, state, x, y)
             yield layers
 
-    for _, layers in zip(range(WARM), steps(), strict=False):
-        jax.block_until_ready(layers)
-    trace.start(problem.layers)
-    for layers in steps():
-        trace.step(jax.block_until_ready(layers))
+    timed(problem, steps, trace)

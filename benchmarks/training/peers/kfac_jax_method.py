@@ -8,10 +8,7 @@ import jax
 import jax.numpy as jnp
 import kfac_jax
 
-from ..jax_layers import minibatches, network
-
-WARM = 6
-"""Steps that compile all there is to compile; the damping is adapted in every fifth."""
+from ..jax_layers import minibatches, network, timed
 
 
 def run(problem: Any, settings: dict[str, Any], trace: Any) -> None:
@@ -51,8 +48,4 @@ def run(problem: Any, settings: dict[str, Any], trace: Any) -> None:
             params, state, _ = optimizer.step(params, state, part, data_iterator=batches)
             yield params
 
-    for _, params in zip(range(WARM), steps(), strict=False):
-        jax.block_until_ready(params)
-    trace.start(problem.layers)
-    for params in steps():
-        trace.step(jax.block_until_ready(params))
+    timed(problem, steps, trace)
